@@ -1,0 +1,56 @@
+"""The environment: where the database and the volume are, and which device. Read here only.
+
+ATFT_HPO_STORAGE   Postgres URL; an embedded server in the volume when absent
+ATFT_HPO_VOLUME    root of the shared volume (default: ./volume)
+ATFT_HPO_DEVICE    "cpu", "cuda" or "auto" (default): CUDA when there is one
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast
+
+from atft_hpo.errors import ConfigError
+from atft_hpo.paths import Volume
+
+Device = Literal["auto", "cpu", "cuda"]
+STORAGE_VARIABLE = "ATFT_HPO_STORAGE"
+VOLUME_VARIABLE = "ATFT_HPO_VOLUME"
+DEVICE_VARIABLE = "ATFT_HPO_DEVICE"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a machine is told through its environment. Never a hyperparameter."""
+
+    storage_url: str | None = field(repr=False)
+    """Postgres URL as given; None = embedded server."""
+    volume: Volume
+    device: Device
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the process environment (or the mapping given).
+
+    Raises:
+        ConfigError: ATFT_HPO_DEVICE has another value than auto, cpu, cuda.
+    """
+    env = os.environ if environment is None else environment
+    device = env.get(DEVICE_VARIABLE) or "auto"
+    if device not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"{DEVICE_VARIABLE} is {device!r}; expected auto, cpu or cuda")
+    root = Path(env.get(VOLUME_VARIABLE) or "volume").expanduser().absolute()
+    return Settings(env.get(STORAGE_VARIABLE) or None, Volume(root), cast(Device, device))
+
+
+def child_environment(storage_url: str, settings: Settings) -> dict[str, str]:
+    """Environment of a trial process: this one's, with the database and the volume spelled out.
+
+    The URL travels in the environment, not in the arguments, where any user could read it.
+    """
+    return os.environ | {
+        STORAGE_VARIABLE: storage_url,
+        VOLUME_VARIABLE: str(settings.volume.root),
+        DEVICE_VARIABLE: settings.device,
+    }

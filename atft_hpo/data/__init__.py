@@ -1,0 +1,1 @@
+"""Panels: feature building, packing, splits, graph edges, slices, synthetic markets."""

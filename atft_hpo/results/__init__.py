@@ -1,0 +1,1 @@
+"""What people take home: summaries, reports, figures, backtests, predictions."""

@@ -1,0 +1,1 @@
+"""Search: space, samplers, pruner, objective, selection. No processes, no database of its own."""

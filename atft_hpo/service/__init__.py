@@ -1,0 +1,1 @@
+"""The service: database, leases, agents, trial processes, live view."""
