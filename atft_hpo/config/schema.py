@@ -175,7 +175,7 @@ class SanConfig(Section):
 class GatConfig(Section):
     """Graph attention (GATv2 with edge attributes) over the neighbours of a day."""
 
-    heads: tuple[Count, ...] = (4, 2)
+    heads: Annotated[tuple[Count, ...], Field(min_length=1)] = (4, 2)
     """Attention heads per layer; the length is the number of layers."""
 
 
@@ -192,7 +192,9 @@ class ModelConfig(Section):
     """A: heads of the temporal attention."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     """Dropout in gated residual networks, attention and graph attention."""
-    quantiles: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
+    quantiles: Annotated[
+        tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...], Field(min_length=1)
+    ] = (0.05, 0.25, 0.5, 0.75, 0.95)
     """Quantile levels, ascending."""
     fan: FanConfig = FanConfig()
     san: SanConfig = SanConfig()
@@ -315,8 +317,8 @@ class PhaseConfig(Section):
     """Whether augmentations are applied."""
     freeze: Literal["none", "selection", "encoder"] = "none"
     """`selection`: variable selection is frozen; `encoder`: that and the LSTM."""
-    patience: Count | None = None
-    """End the phase after so many epochs without a better smoothed objective; never when absent."""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """End the phase after so many epochs without a better smoothed objective; 0 = never."""
     reload_best: bool = False
     """Start from the best weights of the phase before, not from its last."""
 

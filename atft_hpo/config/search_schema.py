@@ -11,7 +11,9 @@ Count = Annotated[int, Field(ge=1)]
 class Section(BaseModel):
     """A frozen part of the configuration; an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class StudyInfo(Section):
@@ -109,8 +111,8 @@ class PrunerConfig(Section):
     """Epochs of the current phase that are averaged."""
     min_peers: Count = 5
     """Peers needed for a comparison."""
-    min_t: Annotated[float, Field(ge=0.0)] = 1.0
-    """Paired t-statistic by which a trial must be behind, on Sharpe and on IC."""
+    min_t: Annotated[float, Field(ge=0.0)] = 2.5
+    """Paired t-statistic by which a trial must be behind, on Sharpe and on IC (docs/design.md)."""
 
 
 class SearchConfig(Section):

@@ -3,6 +3,8 @@
 ATFT_HPO_STORAGE   Postgres URL; an embedded server in the volume when absent
 ATFT_HPO_VOLUME    root of the shared volume (default: ./volume)
 ATFT_HPO_DEVICE    "cpu", "cuda" or "auto" (default): CUDA when there is one
+
+CUDA_VISIBLE_DEVICES, CUDA's own, is respected when GPUs are shared out among trials.
 """
 
 import os
@@ -28,6 +30,8 @@ class Settings:
     """Postgres URL as given; None = embedded server."""
     volume: Volume
     device: Device
+    visible_gpus: tuple[str, ...] | None = None
+    """CUDA_VISIBLE_DEVICES; None = all."""
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -41,7 +45,9 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"{DEVICE_VARIABLE} is {device!r}; expected auto, cpu or cuda")
     root = Path(env.get(VOLUME_VARIABLE) or "volume").expanduser().absolute()
-    return Settings(env.get(STORAGE_VARIABLE) or None, Volume(root), cast(Device, device))
+    visible = env.get("CUDA_VISIBLE_DEVICES")
+    gpus = None if visible is None else tuple(g.strip() for g in visible.split(",") if g.strip())
+    return Settings(env.get(STORAGE_VARIABLE) or None, Volume(root), cast(Device, device), gpus)
 
 
 def child_environment(storage_url: str, settings: Settings) -> dict[str, str]:

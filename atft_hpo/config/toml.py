@@ -11,7 +11,14 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from atft_hpo.config.schema import Config
+from atft_hpo.config.search_schema import Choices, FloatRange, IntRange
 from atft_hpo.errors import ConfigError
+
+_DOMAINS: dict[str, type[BaseModel]] = {
+    "float": FloatRange,
+    "int": IntRange,
+    "categorical": Choices,
+}
 
 
 def load_config(path: Path) -> Config:
@@ -26,6 +33,8 @@ def load_config(path: Path) -> Config:
         raise ConfigError(
             f"{path}: cannot be read ({error.strerror}); give an existing TOML file"
         ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start} is not UTF-8; give a TOML file") from error
     return parse_config(text, str(path))
 
 
@@ -68,6 +77,8 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
         node = tree
         for part in parents:
             node = node.setdefault(part, {})
+            if not isinstance(node, dict):
+                raise ConfigError(f"unknown key {key!r}: {part!r} is a value, not a section")
         node[last] = value
     return build_config(tree, "configuration with " + ", ".join(values))
 
@@ -101,10 +112,15 @@ def _section_type(annotation: Any) -> type[BaseModel] | None:
 def _sentence(error: dict[str, Any]) -> str:
     location = tuple(str(part) for part in error["loc"])
     key = ".".join(location)
+    in_space = location[:2] == ("search", "space")
     if error["type"] == "extra_forbidden":
-        section = section_at(location[:-1])
+        section = _DOMAINS.get(location[-2]) if in_space else section_at(location[:-1])
         hint = nearest(location[-1], list(section.model_fields)) if section else "remove it"
         return f"unknown key {key!r}: {hint}"
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    if error["type"] == "union_tag_not_found" and in_space:
+        return f"{key}: has no type (float, int or categorical); write a dotted key in quotes"
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "value_error":
         return f"{key}: {message}" if key else message

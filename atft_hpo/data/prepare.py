@@ -1,0 +1,111 @@
+"""From a data configuration to an opened panel: built once, found again afterwards.
+
+    panel = prepare_panel(config.data, settings.volume, print)
+
+The store's name carries a hash of everything it depends on: the configuration, the input file's
+identity, the version of this package. Builders that race do the work twice and keep one result.
+"""
+
+import hashlib
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from atft_hpo import __version__
+from atft_hpo.config.schema import DataConfig
+from atft_hpo.data.features import build_features
+from atft_hpo.data.pack import Progress, pack_table, silent
+from atft_hpo.data.panel import STORE_VERSION, Panel
+from atft_hpo.data.synthetic import synthetic_table
+from atft_hpo.errors import ConfigError, DataError, VolumeError
+from atft_hpo.paths import PanelPaths, Volume
+
+_END_BYTES = 1 << 20
+
+
+def prepare_panel(config: DataConfig, volume: Volume, progress: Progress = silent) -> Panel:
+    """The panel of `config` in `volume`, built when it is not there yet.
+
+    Raises:
+        ConfigError: a source that needs `data.path` has none.
+        DataError: the input is absent or cannot be used.
+        VolumeError: the volume cannot be written.
+    """
+    out = panel_location(config, volume)
+    if PanelPaths(out).manifest.is_file():
+        return Panel.open(out)
+    progress(f"building panel {out.name}")
+    if config.source == "features":
+        return pack_table(_input(config), out, config, progress)
+    with _scratch(out) as folder:
+        if config.source == "synthetic":
+            progress("drawing a synthetic market")
+            table = synthetic_table(config.synthetic, config, folder / "market.parquet")
+        else:
+            source, table = _input(config), folder / "features"
+            build_features(source, table, config.features, progress)
+        return pack_table(table, out, config, progress)
+
+
+def panel_location(config: DataConfig, volume: Volume) -> Path:
+    """Where the panel of `config` is, or would be built."""
+    name = "synthetic" if config.source == "synthetic" else _input(config).stem
+    return volume.panel(name, _digest(config))
+
+
+def _digest(config: DataConfig) -> str:
+    """Hash of what the store depends on; sections of other sources do not matter."""
+    sections = {"synthetic": config.source == "synthetic", "features": config.source == "ohlcv"}
+    unused = {name for name, used in sections.items() if not used}
+    digest = hashlib.sha256(f"{__version__} {STORE_VERSION}".encode())
+    digest.update(config.model_dump_json(exclude={"path", *unused}).encode())
+    if config.source != "synthetic":
+        for file in _files(_input(config)):
+            digest.update(_identity(file))
+    return digest.hexdigest()
+
+
+def _input(config: DataConfig) -> Path:
+    if config.path is None:
+        raise ConfigError(
+            f"data.source is {config.source!r}, which needs Parquet input; give data.path or --data"
+        )
+    path = Path(config.path).expanduser()
+    if not path.exists():
+        raise DataError(f"{path}: no such file or directory; give data.path or --data")
+    return path
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+
+
+def _identity(file: Path) -> bytes:
+    """Size, time of last change, and hash of both ends: cheap, and enough to notice a new file."""
+    try:
+        status = file.stat()
+        with file.open("rb") as stream:
+            ends = hashlib.sha256(stream.read(_END_BYTES))
+            stream.seek(max(0, status.st_size - _END_BYTES))
+            ends.update(stream.read(_END_BYTES))
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+    return f"{status.st_size} {status.st_mtime_ns} {ends.hexdigest()}".encode()
+
+
+@contextmanager
+def _scratch(out: Path) -> Iterator[Path]:
+    """A directory beside `out` for the intermediate table; gone afterwards."""
+    folder = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.table")
+    try:
+        folder.mkdir(parents=True)
+        yield folder
+    except OSError as error:
+        raise VolumeError(
+            f"{folder}: cannot be written ({error.strerror or error}); free space or give another "
+            "volume, then run the same command again"
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,201 @@
+"""Daily prices as arrays: read from Parquet, checked, adjusted, sorted by (code, date).
+
+    prices = read_prices(path, universe_column="in_univ", progress=print)
+
+Input columns: date, code, open, high, low, close, volume; optional adj_close (all prices are then
+multiplied by adj_close / close), sector, and a boolean universe column. Other columns are ignored.
+What cannot be right is an error. One blemish is mended and reported: a high below, or a low above,
+the day's open or close is widened to contain both.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from atft_hpo.config.toml import nearest
+from atft_hpo.errors import DataError
+
+Progress = Callable[[str], None]
+PRICE_COLUMNS = ("open", "high", "low", "close")
+REQUIRED_COLUMNS = ("date", "code", *PRICE_COLUMNS, "volume")
+ADJUSTED_CLOSE, SECTOR = "adj_close", "sector"
+_Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Prices:
+    """R rows sorted by stock, then day. N stocks, D days."""
+
+    dates: NDArray[np.datetime64]
+    """[D] ascending."""
+    codes: tuple[str, ...]
+    """[N] ascending."""
+    starts: NDArray[np.int64]
+    """[N + 1] first row of each stock, then R."""
+    day_R: NDArray[np.int32]
+    open_R: _Floats
+    high_R: _Floats
+    low_R: _Floats
+    close_R: _Floats
+    volume_R: _Floats
+    """NaN where null."""
+    alive_R: NDArray[np.bool_]
+    """In the universe that day."""
+    sector_names: tuple[str, ...]
+    """Ascending; empty without a sector column."""
+    sector_R: NDArray[np.int32]
+    """Indices into `sector_names`; -1 where there is none."""
+    clamped: int
+    """Rows whose high or low was widened."""
+
+
+def read_prices(source: Path, universe_column: str | None, progress: Progress) -> Prices:
+    """The prices in `source`, a Parquet file or a directory of them.
+
+    Raises:
+        DataError: unreadable file, a missing column, duplicate (date, code) rows, a price that is
+            null, not finite or ≤ 0, a volume < 0.
+    """
+    frame = _read(source, universe_column)
+    frame = _sorted(frame, source)
+    dates = frame["date"].unique().sort()
+    codes = frame["code"].unique(maintain_order=True)
+    starts = np.flatnonzero(frame["code"].ne_missing(frame["code"].shift(1)).to_numpy())
+    numbers = {name: _checked_prices(frame, name, source) for name in _price_columns(frame)}
+    clamped = _contain(numbers)
+    _adjust(numbers)
+    prices = Prices(
+        dates=dates.to_numpy().astype("datetime64[D]"),
+        codes=tuple(codes),
+        starts=np.append(starts, frame.height),
+        day_R=dates.search_sorted(frame["date"]).to_numpy().astype(np.int32),
+        open_R=numbers["open"],
+        high_R=numbers["high"],
+        low_R=numbers["low"],
+        close_R=numbers["close"],
+        volume_R=_checked_volume(frame, source),
+        alive_R=_flags(frame, universe_column),
+        sector_names=tuple(frame[SECTOR].drop_nulls().unique().sort()) if SECTOR in frame else (),
+        sector_R=_sector_numbers(frame),
+        clamped=clamped,
+    )
+    progress(f"{frame.height:,} rows, {len(prices.codes):,} stocks, {len(prices.dates):,} days")
+    if clamped:
+        progress(f"{clamped:,} rows had open or close outside low … high: widened to contain them")
+    return prices
+
+
+def _read(source: Path, universe_column: str | None) -> pl.DataFrame:
+    path = source / "**" / "*.parquet" if source.is_dir() else source
+    try:
+        lazy = pl.scan_parquet(path)
+        found = lazy.collect_schema()
+        wanted = [*REQUIRED_COLUMNS, *([universe_column] if universe_column else [])]
+        for name in wanted:
+            if name not in found:
+                raise DataError(f"{source}: no column {name!r}; {nearest(name, found.names())}")
+        optional = [name for name in (ADJUSTED_CLOSE, SECTOR) if name in found]
+        columns = list(dict.fromkeys([*wanted, *optional]))
+        return lazy.select(columns).with_columns(_types(found, universe_column)).collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{source}: cannot be read as daily prices ({reason})") from error
+
+
+def _types(found: pl.Schema, universe_column: str | None) -> list[pl.Expr]:
+    numbers = [*PRICE_COLUMNS, "volume", *([ADJUSTED_CLOSE] if ADJUSTED_CLOSE in found else [])]
+    types = [pl.col("date").cast(pl.Date), pl.col("code").cast(pl.String)]
+    types += [pl.col(name).cast(pl.Float64) for name in numbers]
+    if SECTOR in found:
+        types.append(pl.col(SECTOR).cast(pl.String))
+    if universe_column:
+        types.append(pl.col(universe_column).cast(pl.Boolean))
+    return types
+
+
+def _sorted(frame: pl.DataFrame, source: Path) -> pl.DataFrame:
+    if frame.is_empty():
+        raise DataError(f"{source}: no rows; expected one row per (date, code)")
+    for name in ("date", "code"):
+        if nulls := frame[name].null_count():
+            raise DataError(f"{source}: column {name!r} is null in {nulls:,} row(s)")
+    frame = frame.sort("code", "date")
+    again = (frame["code"] == frame["code"].shift(1)) & (frame["date"] == frame["date"].shift(1))
+    if doubled := int(again.sum()):
+        example = _place(frame, int(again.fill_null(False).arg_max() or 0))
+        raise DataError(
+            f"{source}: {doubled:,} duplicate (date, code) row(s), such as {example}; "
+            "expected one row each: remove the duplicates"
+        )
+    return frame
+
+
+def _price_columns(frame: pl.DataFrame) -> list[str]:
+    return [name for name in (*PRICE_COLUMNS, ADJUSTED_CLOSE) if name in frame.columns]
+
+
+def _checked_prices(frame: pl.DataFrame, name: str, source: Path) -> _Floats:
+    values = frame[name].to_numpy(writable=True)
+    wrong = ~(np.isfinite(values) & (values > 0))
+    _refuse(frame, name, wrong, "a finite price above 0", source)
+    return values
+
+
+def _checked_volume(frame: pl.DataFrame, source: Path) -> _Floats:
+    values = frame["volume"].to_numpy(writable=True)
+    _refuse(
+        frame, "volume", (values < 0) | np.isinf(values), "a finite volume of 0 or more", source
+    )
+    return values
+
+
+def _refuse(
+    frame: pl.DataFrame, name: str, wrong: NDArray[np.bool_], expected: str, source: Path
+) -> None:
+    if count := int(wrong.sum()):
+        row = int(wrong.argmax())
+        raise DataError(
+            f"{source}: column {name!r} has {count:,} wrong value(s), such as "
+            f"{frame[name][row]} at {_place(frame, row)}; expected {expected}: "
+            "mend or remove those rows"
+        )
+
+
+def _place(frame: pl.DataFrame, row: int) -> str:
+    return f"({frame['date'][row]}, {frame['code'][row]})"
+
+
+def _contain(numbers: dict[str, _Floats]) -> int:
+    """Widen high and low to contain open and close, in place; returns the rows it touched."""
+    top = np.maximum(numbers["open"], numbers["close"])
+    bottom = np.minimum(numbers["open"], numbers["close"])
+    touched = int(((numbers["high"] < top) | (numbers["low"] > bottom)).sum())
+    np.maximum(numbers["high"], top, out=numbers["high"])
+    np.minimum(numbers["low"], bottom, out=numbers["low"])
+    return touched
+
+
+def _adjust(numbers: dict[str, _Floats]) -> None:
+    """Multiply all prices by adj_close / close, in place, where there is an adjusted close."""
+    if ADJUSTED_CLOSE in numbers:
+        factor = numbers[ADJUSTED_CLOSE] / numbers["close"]
+        for name in PRICE_COLUMNS:
+            numbers[name] *= factor
+
+
+def _flags(frame: pl.DataFrame, universe_column: str | None) -> NDArray[np.bool_]:
+    if universe_column is None:
+        return np.ones(frame.height, dtype=np.bool_)
+    return frame[universe_column].fill_null(False).to_numpy()
+
+
+def _sector_numbers(frame: pl.DataFrame) -> NDArray[np.int32]:
+    if SECTOR not in frame.columns:
+        return np.full(frame.height, -1, dtype=np.int32)
+    names = frame[SECTOR].drop_nulls().unique().sort()
+    numbers = frame[SECTOR].cast(pl.Enum(names)).to_physical().cast(pl.Int32)
+    return numbers.fill_null(-1).to_numpy()

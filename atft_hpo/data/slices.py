@@ -1,0 +1,169 @@
+"""Slices of the panel as batches: the one source of tensors for training, evaluation, prediction.
+
+    source = SliceSource(panel, config, device)
+    for index in source.training_plan(generator):      # one epoch, every live cell once
+        batch = source.batch(index)
+    for index in source.evaluation_plan(source.split.validation): ...
+
+Labels, graph and universe live on the device. Features are read from the memory map, slice by
+slice, or are resident where the device is CUDA and half its free memory holds them.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from atft_hpo.config.schema import Config
+from atft_hpo.data.batch import Batch
+from atft_hpo.data.cuts import day_cuts, stock_groups
+from atft_hpo.data.edges import EDGE_ATTRIBUTES, load_graph
+from atft_hpo.data.labels import ranked_labels
+from atft_hpo.data.panel import Panel
+from atft_hpo.data.splits import Split, date_split
+
+EVALUATION_DAYS = 60
+"""Least length of evaluation slices: without gradients longer ones fit, with less context work."""
+
+
+@dataclass(frozen=True, eq=False)
+class SliceIndex:
+    """Which days and stocks a batch holds."""
+
+    days: range
+    """The S days with a loss."""
+    context: int
+    """C: days before them."""
+    stocks: NDArray[np.int64]
+    """Ascending panel indices; each is alive on some of the C + S days."""
+
+
+class SliceSource:
+    """Cuts a panel into slices, and slices into batches on `device`."""
+
+    def __init__(self, panel: Panel, config: Config, device: torch.device) -> None:
+        self.panel, self.device = panel, device
+        self._config, self._split = config.slices, config.split
+        self.stock_count = panel.alive.shape[1]
+        self.graph = load_graph(panel, config.graph)
+        self._alive_DN = torch.from_numpy(np.array(panel.alive)).to(device)
+        self._sector_N = torch.from_numpy(panel.sector).to(device)
+        masked = np.where(panel.alive[..., None], panel.targets, np.float32(np.nan))
+        self._return_DNQ = torch.from_numpy(masked).to(device)
+        self._label_DNQ = torch.from_numpy(ranked_labels(masked, panel.alive)).to(device)
+        self._neighbours_GNK = torch.from_numpy(self.graph.neighbours_GNK).to(device)
+        self._edges_GNKE = torch.from_numpy(self.graph.edges_GNKE).to(device)
+        self._resident_DNF = _resident_features(panel, device)
+
+    @cached_property
+    def split(self) -> Split:
+        """Ranges of days; only looked at when needed, so that a short panel can be predicted.
+
+        Raises:
+            DataError: the panel is too short for the split.
+        """
+        manifest = self.panel.manifest
+        days, horizon = len(manifest.dates), max(manifest.horizons_days)
+        return date_split(days, self._split, horizon, manifest.delay_days)
+
+    @property
+    def features_resident(self) -> bool:
+        """Whether the features are held on the device."""
+        return self._resident_DNF is not None
+
+    def training_plan(self, generator: torch.Generator) -> list[SliceIndex]:
+        """One epoch in random order: every live (stock, day) of the train range exactly once.
+
+        The cuts between slices, and the groups of stocks (`slices.stocks`), differ each time.
+        """
+        length = self._config.days
+        offset = int(torch.randint(1, length + 1, (), generator=generator))
+        plan = []
+        for days in day_cuts(self.split.train, length, offset):
+            whole = self._index(days, None)
+            groups = [whole.stocks]
+            if self._config.stocks is not None:
+                groups = stock_groups(
+                    whole.stocks, self.panel.sector, self._config.stocks, generator
+                )
+            plan += [self._index(days, group) for group in groups]
+        order = torch.randperm(len(plan), generator=generator).tolist()
+        return [plan[i] for i in order]
+
+    def evaluation_plan(self, days: range) -> list[SliceIndex]:
+        """Slices of all stocks that cover `days` in order."""
+        length = max(self._config.days, EVALUATION_DAYS)
+        return [self._index(part, None) for part in day_cuts(days, length, length)]
+
+    def batch(self, index: SliceIndex) -> Batch:
+        """The tensors of one slice. Labels stand on its S days only."""
+        stocks = torch.from_numpy(index.stocks).to(self.device)
+        span = slice(index.days.start - index.context, index.days.stop)
+        days = slice(index.days.start, index.days.stop)
+        neighbours_SNK, edge_SNKE = self._edges_of(index, stocks)
+        return Batch(
+            x_NTF=self._features(span, stocks),
+            alive_NT=self._alive_DN[span, stocks].T.contiguous(),
+            sector_N=self._sector_N[stocks],
+            label_NSQ=self._label_DNQ[days, stocks].transpose(0, 1).contiguous(),
+            return_NSQ=self._return_DNQ[days, stocks].transpose(0, 1).contiguous(),
+            neighbours_SNK=neighbours_SNK,
+            edge_SNKE=edge_SNKE,
+            context=index.context,
+            first_day=index.days.start,
+            stocks=stocks,
+        )
+
+    def _index(self, days: range, stocks: NDArray[np.int64] | None) -> SliceIndex:
+        context = min(self._config.context_days, days.start)
+        if stocks is None:
+            stocks = np.flatnonzero(self.panel.alive[days.start - context : days.stop].any(axis=0))
+        return SliceIndex(days, context, stocks)
+
+    def _features(self, span: slice, stocks: Tensor) -> Tensor:
+        """float32 [N, T, F] on the device."""
+        if self._resident_DNF is not None:
+            x_TNF = self._resident_DNF[span]
+        else:
+            x_TNF, stocks = self.panel.features_tensor(span), stocks.cpu()
+        if len(stocks) < self.stock_count:
+            x_TNF = x_TNF.index_select(1, stocks)
+        x_NTF = x_TNF.to(self.device).transpose(0, 1)
+        return x_NTF.to(torch.float32, memory_format=torch.contiguous_format)
+
+    def _edges_of(self, index: SliceIndex, stocks: Tensor) -> tuple[Tensor, Tensor]:
+        """Neighbours [S, N, K] as positions within `stocks`, and edges [S, N, K, E].
+
+        An edge stands where both ends are alive that day and in the slice.
+        """
+        days = slice(index.days.start, index.days.stop)
+        graph_S = torch.from_numpy(self.graph.graph_of_day_D[days]).to(self.device).long()
+        if not len(self._neighbours_GNK):
+            shape = (len(index.days), len(stocks), self._neighbours_GNK.shape[2])
+            none = torch.full(shape, -1, dtype=torch.int64, device=self.device)
+            return none, torch.zeros(*shape, EDGE_ATTRIBUTES, device=self.device)
+        position_N = torch.full((self.stock_count,), -1, dtype=torch.int64, device=self.device)
+        position_N[stocks] = torch.arange(len(stocks), device=self.device)
+        graphs = graph_S.clamp(min=0)[:, None]
+        far_SNK = self._neighbours_GNK[graphs, stocks].long()
+        alive_SN = self._alive_DN[days]
+        day_S11 = torch.arange(len(index.days), device=self.device)[:, None, None]
+        real_SNK = (far_SNK >= 0) & (graph_S >= 0)[:, None, None]
+        real_SNK &= alive_SN[day_S11, far_SNK.clamp(min=0)]
+        real_SNK &= alive_SN[:, stocks][:, :, None]
+        near_SNK = torch.where(real_SNK, position_N[far_SNK.clamp(min=0)], -1)
+        edge_SNKE = self._edges_GNKE[graphs, stocks]
+        return near_SNK, edge_SNKE * (near_SNK >= 0)[..., None]
+
+
+def _resident_features(panel: Panel, device: torch.device) -> Tensor | None:
+    """All features [D, N, F] on a CUDA device if half of its free memory holds them."""
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    if panel.features.nbytes > free / 2:
+        return None
+    return panel.features_tensor(slice(None)).to(device)

@@ -1,0 +1,153 @@
+"""ATFT-GAT-FAN: a temporal fusion transformer over features, time and neighbours.
+
+    inputs = ModelInputs(features=395, fan_columns=(0, 1), sectors=34, horizons=4)
+    model = ATFT(config.model, inputs)
+    model.enable({"fan", "san"})
+    forecast = model(batch)                  # point [S, N, Q], quantiles [S, N, Q, P]
+
+One pass forecasts every day of a slice: each module is causal in time, and all but the graph treat
+each stock alone. The optional modules (FAN, SAN, graph) enter through strengths that start at
+zero: switched on, they leave the function as it was and learn from the first step; switched off,
+they are not computed. It knows nothing of losses, phases or where a batch comes from.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from atft_hpo.config.schema import ModelConfig
+from atft_hpo.data.batch import Batch
+from atft_hpo.errors import ConfigError
+from atft_hpo.model.graph import GraphAttention
+from atft_hpo.model.heads import Forecast, ForecastHeads, MainForecast
+from atft_hpo.model.normalization import FAN_CHANNELS, fan_channels, san_channels
+from atft_hpo.model.selection import VariableSelection
+from atft_hpo.model.temporal import BandAttention, FeedForward, Recurrence, StaticEnrichment
+
+MODULES = ("fan", "san", "graph")
+_MAIN = FAN_CHANNELS.index("main")
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """What the panel says about the model's inputs and outputs."""
+
+    features: int
+    """F."""
+    fan_columns: tuple[int, ...]
+    """Features that FAN and SAN decompose; without any, both contribute nothing."""
+    sectors: int
+    """Sectors, "unknown" (0) included."""
+    horizons: int
+    """Q."""
+    edge_attributes: int = 2
+    """E."""
+
+
+class ATFT(nn.Module):
+    """The model; see the module's docstring. Initialisation follows the global torch seed."""
+
+    def __init__(self, config: ModelConfig, inputs: ModelInputs, chunk_tokens: int = 1024) -> None:
+        super().__init__()
+        self.config, self.inputs = config, inputs
+        self.enabled: frozenset[str] = frozenset()
+        hidden, dropout, columns = config.hidden, config.dropout, inputs.fan_columns
+        self.selection = VariableSelection(inputs.features, columns, hidden, dropout, chunk_tokens)
+        self.recurrence = Recurrence(hidden, config.lstm_layers, dropout)
+        self.enrichment = StaticEnrichment(hidden, inputs.sectors, dropout)
+        self.attention = BandAttention(
+            hidden, config.attention_heads, config.lookback_days, dropout
+        )
+        self.feed_forward = FeedForward(hidden, dropout)
+        self.graph = GraphAttention(
+            inputs.features, hidden, config.gat.heads, inputs.edge_attributes, dropout
+        )
+        self.heads = ForecastHeads(hidden, inputs.horizons, config.quantiles)
+        self.main_forecast = (
+            MainForecast(len(columns), hidden, inputs.horizons) if columns else None
+        )
+
+    def forward(self, batch: Batch) -> Forecast:
+        """Forecasts for the S slice days of `batch`, float32; see `Forecast`."""
+        x_NTF, alive_NT = batch.x_NTF.float(), batch.alive_NT
+        today = slice(batch.context, None)
+        channels = self._channels(x_NTF)
+        selected_NTH = self.selection(x_NTF, alive_NT, channels)
+        lstm_NTH = self.recurrence(selected_NTH)
+        enriched_NTH = self.enrichment(lstm_NTH, batch.sector_N)
+        attended_NSH = self.attention(enriched_NTH, alive_NT, batch.context)
+        state_SNH = self.feed_forward(attended_NSH, lstm_NTH[:, today]).transpose(0, 1)
+        if "graph" in self.active:
+            edges = (batch.neighbours_SNK, batch.edge_SNKE)
+            state_SNH = state_SNH + self.graph(x_NTF, state_SNH, alive_NT, *edges)
+        forecast: Forecast = self.heads(state_SNH)
+        if self.main_forecast is not None and "fan" in self.active:
+            main_NSf = channels["fan"][:, today, :, _MAIN]
+            shift_NSQ = self.main_forecast(main_NSf, x_NTF[:, today, self.selection.columns])
+            forecast = forecast.shifted(shift_NSQ.transpose(0, 1))
+        return forecast
+
+    def enable(self, modules: Iterable[str]) -> None:
+        """Switch on exactly these of "fan", "san", "graph"; the others are not computed.
+
+        Raises:
+            ConfigError: a name is none of the three.
+        """
+        wanted = frozenset(modules)
+        if unknown := sorted(wanted - set(MODULES)):
+            raise ConfigError(
+                f"modules {unknown} are unknown; expected a subset of {list(MODULES)}"
+            )
+        self.enabled = wanted
+
+    @property
+    def active(self) -> frozenset[str]:
+        """Modules that compute something: FAN and SAN need columns."""
+        return self.enabled if self.inputs.fan_columns else self.enabled & {"graph"}
+
+    def freeze(self, level: Literal["none", "selection", "encoder"]) -> None:
+        """Freeze variable selection; "encoder": that and the LSTM; "none": nothing."""
+        self.requires_grad_(True)
+        self.selection.requires_grad_(level == "none")
+        self.recurrence.requires_grad_(level != "encoder")
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """All parameters by "weights", "no_decay" (biases, norms), "strengths", "kernels"."""
+        groups: dict[str, list[nn.Parameter]] = {
+            "weights": [], "no_decay": [], "strengths": [], "kernels": []
+        }  # fmt: skip
+        for name, parameter in self.named_parameters():
+            groups[_group(name)].append(parameter)
+        return groups
+
+    @torch.no_grad()
+    def selection_weights(self, batch: Batch) -> Tensor:
+        """Mean selection weight per feature over the live cells of the slice days: float32 [F]."""
+        live_NS = batch.alive_NT[:, batch.context :]
+        weight_BF = self.selection.weights(batch.x_NTF[:, batch.context :][live_NS].float())
+        return weight_BF.mean(dim=0)
+
+    def _channels(self, x_NTF: Tensor) -> dict[str, Tensor]:
+        """Added channels [N, T, F_fan, c] of the active modules, by module name."""
+        channels = dict[str, Tensor]()
+        columns_NTF = x_NTF[..., self.selection.columns]
+        if "fan" in self.active:
+            fan = self.config.fan
+            channels["fan"] = fan_channels(columns_NTF, self.config.lookback_days, fan.k, fan.kind)
+        if "san" in self.active:
+            channels["san"] = san_channels(columns_NTF, self.config.san.slice_days)
+        return channels
+
+
+def _group(name: str) -> str:
+    *_, owner, last = ["", *name.split(".")]
+    if last == "strength":
+        return "strengths"
+    if last.endswith("kernel"):
+        return "kernels"
+    if "bias" in last or owner == "norm" or last.startswith("norm"):
+        return "no_decay"
+    return "weights"

@@ -1,0 +1,82 @@
+"""From a state to forecasts: a point and non-crossing quantiles per horizon.
+
+Forecasts are in units of the training label (uniform ranks of zero mean and unit variance), and
+the quantiles start at that label's own. Always float32.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
+from torch import Tensor, nn
+
+START_SPREAD = 0.1
+"""Cross-sectional standard deviation of the untrained point forecast, about."""
+
+
+class Forecast(NamedTuple):
+    """What the model says of each (day, stock); dead cells hold numbers without meaning."""
+
+    point_SNQ: Tensor
+    """float32: expected label per horizon; the score that portfolios rank."""
+    quantiles_SNQP: Tensor
+    """float32: ascending along P."""
+
+    def shifted(self, by_SNQ: Tensor) -> "Forecast":
+        """The point and all quantiles moved alike."""
+        return Forecast(self.point_SNQ + by_SNQ, self.quantiles_SNQP + by_SNQ.unsqueeze(-1))
+
+
+class ForecastHeads(nn.Module):
+    """A linear point forecast, and quantiles as cumulated softplus steps from a centre."""
+
+    def __init__(self, hidden: int, horizons: int, levels: Sequence[float]) -> None:
+        super().__init__()
+        self.horizons, self.centre = horizons, len(levels) // 2
+        self.point = nn.Linear(hidden, horizons)
+        self.quantile = nn.Linear(hidden, horizons * len(levels))
+        for weight in (self.point.weight, self.quantile.weight):
+            nn.init.normal_(weight, std=START_SPREAD * hidden**-0.5)
+        nn.init.zeros_(self.point.bias)
+        with torch.no_grad():
+            self.quantile.bias.copy_(self._label_quantiles(levels).repeat(horizons))
+
+    def forward(self, state_SNH: Tensor) -> Forecast:
+        """[S, N, H] → point [S, N, Q], quantiles [S, N, Q, P]."""
+        with torch.autocast(state_SNH.device.type, enabled=False):
+            state_SNH = state_SNH.float()
+            raw_SNQP = self.quantile(state_SNH).unflatten(-1, (self.horizons, -1))
+            return Forecast(self.point(state_SNH), self._cumulate(raw_SNQP))
+
+    def _cumulate(self, raw_SNQP: Tensor) -> Tensor:
+        below, centre, above = raw_SNQP.tensor_split([self.centre, self.centre + 1], dim=-1)
+        down = F.softplus(below).flip(-1).cumsum(-1).flip(-1)
+        up = F.softplus(above).cumsum(-1)
+        return torch.cat([centre - down, centre, centre + up], dim=-1)
+
+    def _label_quantiles(self, levels: Sequence[float]) -> Tensor:
+        """Biases with which the quantiles are those of a uniform label of unit variance."""
+        value_P = 3**0.5 * (2 * torch.tensor(levels) - 1)
+        steps = value_P.diff().expm1().log()
+        return torch.cat([steps[: self.centre], value_P[self.centre, None], steps[self.centre :]])
+
+
+class MainForecast(nn.Module):
+    """FAN's forecast of the main component: a small network on (n, x) of the FAN columns.
+
+    Its output is added to the point forecast and shifts all quantiles alike, times a strength
+    per horizon that starts at zero.
+    """
+
+    def __init__(self, columns: int, hidden: int, horizons: int) -> None:
+        super().__init__()
+        self.network = nn.Sequential(
+            nn.Linear(2 * columns, hidden), nn.ReLU(), nn.Linear(hidden, horizons)
+        )
+        self.strength = nn.Parameter(torch.zeros(horizons))
+
+    def forward(self, main_SNF: Tensor, x_SNF: Tensor) -> Tensor:
+        """[S, N, F_fan] twice → the shift, float32 [S, N, Q]."""
+        shift_SNQ: Tensor = self.network(torch.cat([main_SNF, x_SNF], dim=-1)).float()
+        return self.strength * shift_SNQ

@@ -1,0 +1,207 @@
+"""FAN and SAN as causal decompositions: what the last L days say about today, per column.
+
+A cross-sectional forecast is not in the units of its inputs, so nothing is denormalised: the
+parts of the decomposition become added channels of their column.
+
+    fan_NTFc = fan_channels(x_NTF, lookback=20, k=2, kind="dft")     # c: FAN_CHANNELS
+    san_NTFc = san_channels(x_NTF, slice_days=5)                     # c: SAN_CHANNELS
+
+`fan_decompose`, `lsq_decompose` and `san_statistics` are the windowed forms of the papers; the
+causal ones equal their last position (tested). Windows that begin before the first day given are
+filled with zeros there, as missing days are. Always float32: FFT and variances need it.
+
+Sources: Ye et al. 2024 (FAN, NeurIPS), equations 3–5; Liu et al. 2023 (SAN, NeurIPS), equation 2.
+"""
+
+import math
+from collections.abc import Iterator
+from functools import cache
+from typing import Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
+from torch import Tensor
+
+EPSILON = 1e-3
+"""Added to scales and energies; inputs have a cross-sectional scale of about one."""
+FAN_CHANNELS = ("residual", "main", "energy", "scale")
+"""r/(std r + ε) and n at the last day, ρ = log((ε+‖n‖²)/(ε+‖r‖²)), s = log(ε + std r)."""
+SAN_CHANNELS = ("standard", "log_std", "mean")
+"""(x − μ)/(σ + ε), log(σ + ε) and μ of the most recent slice."""
+OVERSAMPLING = 4
+"""Grid frequencies per DFT bin of the least-squares fit."""
+SPANNED = 0.1
+"""A unit direction whose part outside the span of the chosen ones is shorter is dropped."""
+TIE = 1e-6
+"""Relative handicap per bin; above float32 rounding, below any difference that matters."""
+WINDOWS_PER_BLOCK = 16384
+"""Windows decomposed at a time; keeps intermediates in cache."""
+
+
+def fan_decompose(x_L: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Main component n and residual r = x − n of windows [..., L], as the paper has it.
+
+    n keeps the k bins of largest amplitude of the one-sided spectrum; k = 0 gives n = 0 exactly.
+    """
+    spectrum_B = torch.fft.rfft(x_L.float())
+    keep_B = _largest((spectrum_B.real**2 + spectrum_B.imag**2).detach().movedim(-1, 0), k)
+    main_L = torch.fft.irfft(spectrum_B * keep_B.movedim(0, -1), n=x_L.shape[-1])
+    return main_L, x_L - main_L
+
+
+def lsq_decompose(x_L: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """As `fan_decompose`, with k sinusoids of arbitrary frequency fitted by least squares.
+
+    Greedy: each step takes the grid frequency (`OVERSAMPLING` per DFT bin) that explains most of
+    what is left, and refits all chosen ones jointly (Gram–Schmidt). At the last position DFT bins
+    leak unless the cycle divides L; these do not.
+    """
+    flat_LM = x_L.float().flatten(0, -2).T if x_L.dim() > 1 else x_L.float().unsqueeze(1)
+    residual_L = _pursue(flat_LM, k).T.reshape(x_L.shape)
+    return x_L - residual_L, residual_L
+
+
+def san_statistics(x_L: Tensor, slice_days: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation [..., L // slice_days] of the window's slices.
+
+    Slices do not overlap; the last one ends with the window, days before the first are left out.
+    """
+    slices = x_L.shape[-1] // slice_days
+    kept_L = x_L[..., x_L.shape[-1] - slices * slice_days :].float()
+    x_lP = torch.unflatten(kept_L, -1, (slices, slice_days))
+    return x_lP.mean(-1), x_lP.std(-1, correction=0)
+
+
+def fan_channels(x_NTF: Tensor, lookback: int, k: int, kind: Literal["dft", "lsq"]) -> Tensor:
+    """FAN of the trailing `lookback` days at every (stock, day): float32 [N, T, F, 4]."""
+    stocks, days, columns = x_NTF.shape
+    decompose = _dft_last if kind == "dft" else _lsq_last
+    with torch.autocast(x_NTF.device.type, enabled=False):
+        x_TM = x_NTF.float().transpose(0, 1).reshape(days, stocks * columns)
+        windows_TLM = F.pad(x_TM, (0, 0, lookback - 1, 0)).unfold(0, lookback, 1).mT
+        step = max(1, WINDOWS_PER_BLOCK // max(1, stocks * columns))
+        blocks = [decompose(block_TLM, k) for block_TLM in torch.split(windows_TLM, step)]
+        main_TM, residual_TM, main_energy_TM, residual_energy_TM, std_TM = (
+            torch.cat(parts) for parts in zip(*blocks, strict=True)
+        )
+        channels_TMc = torch.stack(
+            [
+                residual_TM / (std_TM + EPSILON),
+                main_TM,
+                ((main_energy_TM + EPSILON) / (residual_energy_TM + EPSILON)).log(),
+                (std_TM + EPSILON).log(),
+            ],
+            dim=-1,
+        )
+    return channels_TMc.view(days, stocks, columns, -1).transpose(0, 1)
+
+
+def san_channels(x_NTF: Tensor, slice_days: int) -> Tensor:
+    """SAN of the most recent slice at every (stock, day): float32 [N, T, F, 3]."""
+    with torch.autocast(x_NTF.device.type, enabled=False):
+        x_NTF = x_NTF.float()
+        days = x_NTF.shape[1]
+        padded_NTF = F.pad(x_NTF, (0, 0, slice_days - 1, 0))
+        shifted = [padded_NTF[:, lag : lag + days] for lag in range(slice_days)]
+        mean_NTF = _mean(iter(shifted), slice_days)
+        variance_NTF = _mean(((x - mean_NTF).square() for x in shifted), slice_days)
+        scale_NTF = _root(variance_NTF) + EPSILON
+        return torch.stack([(x_NTF - mean_NTF) / scale_NTF, scale_NTF.log(), mean_NTF], dim=-1)
+
+
+def _dft_last(window_TLM: Tensor, k: int) -> tuple[Tensor, ...]:
+    """Last n and r, ‖n‖², ‖r‖², std r [T, M] of windows [T, L, M], by Parseval without inverse."""
+    length = window_TLM.shape[1]
+    cosine_BL, sine_BL, weight_B1, phase_B1 = _basis(length, window_TLM.device)
+    real_TBM, imaginary_TBM = cosine_BL @ window_TLM, sine_BL @ window_TLM
+    power_TBM = real_TBM**2 + imaginary_TBM**2
+    keep_TBM = _largest(power_TBM.detach().movedim(1, 0), k).movedim(0, 1)
+    last_TBM = weight_B1 * (real_TBM * phase_B1.cos() - imaginary_TBM * phase_B1.sin())
+    main_TM = torch.where(keep_TBM, last_TBM, 0.0).sum(1) / length
+    energy_TBM = weight_B1 * power_TBM
+    main_energy_TM = torch.where(keep_TBM, energy_TBM, 0.0).sum(1) / length
+    residual_energy_TM = torch.where(keep_TBM, 0.0, energy_TBM).sum(1) / length
+    mean_TM = torch.where(keep_TBM[:, 0], 0.0, real_TBM[:, 0]) / length
+    std_TM = _root(residual_energy_TM / length - mean_TM**2)
+    return main_TM, window_TLM[:, -1] - main_TM, main_energy_TM, residual_energy_TM, std_TM
+
+
+def _lsq_last(window_TLM: Tensor, k: int) -> tuple[Tensor, ...]:
+    """As `_dft_last`, by the least-squares fit."""
+    days, length, series = window_TLM.shape
+    window_LM = window_TLM.transpose(0, 1).reshape(length, days * series)
+    residual_LM = _pursue(window_LM, k)
+    main_LM = window_LM - residual_LM
+    std_M = _root(residual_LM.var(0, correction=0))
+    energies = (main_LM.square().sum(0), residual_LM.square().sum(0))
+    parts = (main_LM[-1], residual_LM[-1], *energies, std_M)
+    return tuple(part.view(days, series) for part in parts)
+
+
+def _pursue(x_LM: Tensor, k: int) -> Tensor:
+    """Residual [L, M] after k sinusoids, by orthogonal matching pursuit."""
+    pairs_J2L = _sinusoids(x_LM.shape[0], x_LM.device)
+    residual_LM, chosen = x_LM, list[Tensor]()
+    for _ in range(k):
+        projected_JM = pairs_J2L.flatten(0, 1) @ residual_LM.detach()
+        best_M = torch.unflatten(projected_JM.square(), 0, (-1, 2)).sum(1).argmax(0)
+        for direction_JL in pairs_J2L.unbind(1):
+            direction_LM = direction_JL[best_M].T
+            for other_LM in chosen:
+                direction_LM = direction_LM - other_LM * (other_LM * direction_LM).sum(0)
+            norm_M = direction_LM.norm(dim=0)
+            direction_LM = direction_LM * torch.where(norm_M > SPANNED, 1.0 / norm_M, 0.0)
+            residual_LM = residual_LM - direction_LM * (direction_LM * residual_LM).sum(0)
+            chosen.append(direction_LM)
+    return residual_LM
+
+
+def _largest(power_BM: Tensor, k: int) -> Tensor:
+    """bool, as `power_BM`: its k largest along the first axis, the lower frequency on ties.
+
+    Ties are real: all bins of a window with one live day are equal, up to rounding.
+    """
+    rank_B = torch.arange(len(power_BM), device=power_BM.device, dtype=power_BM.dtype)
+    left_BM = power_BM * (1.0 - TIE * rank_B).view(-1, *[1] * (power_BM.dim() - 1))
+    for _ in range(k):
+        left_BM = left_BM.masked_fill(left_BM == left_BM.amax(0), -1.0)
+    return left_BM < 0.0
+
+
+def _mean(terms: Iterator[Tensor], count: int) -> Tensor:
+    total = next(terms)
+    for term in terms:
+        total = total + term
+    return total / count
+
+
+def _root(variance: Tensor) -> Tensor:
+    """Square root whose gradient stays finite at zero."""
+    return variance.clamp(min=1e-12).sqrt()
+
+
+@cache
+def _basis(length: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Real DFT as matrices [B, L]; each bin's weight in a real series; the phase of its end."""
+    bin_B1 = torch.arange(length // 2 + 1, dtype=torch.float64).unsqueeze(1)
+    angle_BL = 2 * math.pi / length * (bin_B1 * torch.arange(length) % length)
+    weight_B1 = torch.where((bin_B1 == 0) | (2 * bin_B1 == length), 1.0, 2.0)
+    parts = (angle_BL.cos(), -angle_BL.sin(), weight_B1, angle_BL[:, -1:])
+    cosine, sine, weight, phase = (part.to(device, torch.float32) for part in parts)
+    return cosine, sine, weight, phase
+
+
+@cache
+def _sinusoids(length: int, device: torch.device) -> Tensor:
+    """[J, 2, L]: orthonormal pairs spanning cos and sin of each grid frequency up to Nyquist.
+
+    Frequencies 0 and Nyquist have one direction; their second is zero.
+    """
+    frequency_J1 = torch.arange(OVERSAMPLING * length // 2 + 1, dtype=torch.float64).unsqueeze(1)
+    angle_JL = 2 * math.pi / (OVERSAMPLING * length) * frequency_J1 * torch.arange(length)
+    first_JL = F.normalize(angle_JL.cos(), dim=1)
+    second_JL = angle_JL.sin()
+    second_JL = second_JL - first_JL * (first_JL * second_JL).sum(1, keepdim=True)
+    norm_J1 = second_JL.norm(dim=1, keepdim=True)
+    second_JL = torch.where(norm_J1 > 1e-6, second_JL / norm_J1.clamp(min=1e-6), 0.0)
+    return torch.stack([first_JL, second_JL], dim=1).to(device, torch.float32)

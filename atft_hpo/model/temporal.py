@@ -1,0 +1,129 @@
+"""The trunk over time: LSTM, static enrichment, causal interpretable attention, feed-forward.
+
+    lstm_NTH = Recurrence(...)(selected_NTH)
+    enriched_NTH = StaticEnrichment(...)(lstm_NTH, sector_N)
+    attended_NSH = BandAttention(...)(enriched_NTH, alive_NT, context)
+    state_NSH = FeedForward(...)(attended_NSH, lstm_NTH[:, context:])
+
+Every module is causal and treats each stock alone; from the attention on, only the S slice days
+are computed. Sources: Lim et al. 2021 §4.3–4.5; Perez et al. 2018 (FiLM). T = C + S days.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from atft_hpo.model.layers import GatedResidualNetwork, GatedSkip
+
+BLOCK_DAYS = 16
+"""Query days per score matrix, so that memory grows with T × L and not with T²."""
+
+
+class Recurrence(nn.Module):
+    """LSTM over the days of each stock with a gated skip around it."""
+
+    def __init__(self, hidden: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        between = dropout if layers > 1 else 0.0
+        self.lstm = nn.LSTM(hidden, hidden, layers, batch_first=True, dropout=between)
+        self.gate = GatedSkip(hidden, dropout)
+
+    def forward(self, selected_NTH: Tensor) -> Tensor:
+        """float32 [N, T, H] → float32 [N, T, H]."""
+        states_NTH, _ = self.lstm(selected_NTH)
+        out: Tensor = self.gate(states_NTH, selected_NTH)
+        return out
+
+
+class StaticEnrichment(nn.Module):
+    """FiLM from the sector (γ starts at 1, β at 0), then a gated residual network."""
+
+    def __init__(self, hidden: int, sectors: int, dropout: float) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(sectors, hidden)
+        self.film = nn.Linear(hidden, 2 * hidden)
+        self.network = GatedResidualNetwork(hidden, hidden, hidden, dropout)
+        nn.init.zeros_(self.film.weight)
+        nn.init.zeros_(self.film.bias)
+
+    def forward(self, x_NTH: Tensor, sector_N: Tensor) -> Tensor:
+        """float32 [N, T, H] and int64 [N] → float32 [N, T, H]."""
+        film_N1Hx2 = self.film(self.embedding(sector_N)).float().unsqueeze(1)
+        scale, shift = film_N1Hx2.chunk(2, dim=-1)
+        out: Tensor = self.network(x_NTH * (1.0 + scale) + shift)
+        return out
+
+
+class BandAttention(nn.Module):
+    """Interpretable multi-head attention over the last L days, with a signed kernel over lags.
+
+    The heads share their values (Lim et al. 2021, §4.4), so their mean is one matrix. A softmax
+    cannot express "minus the value seven days ago": the lag kernel κ [A, L], which starts at
+    zero, adds Σ_l κ[a, l] · value[t − l] to the a-th group of value channels. Keys of dead days
+    are left out; a day always sees itself, so that no softmax is empty.
+    """
+
+    def __init__(self, hidden: int, heads: int, lookback: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.lookback = heads, lookback
+        self.query = nn.Linear(hidden, hidden)
+        self.key = nn.Linear(hidden, hidden)
+        self.value = nn.Linear(hidden, hidden)
+        self.out = nn.Linear(hidden, hidden)
+        self.lag_kernel = nn.Parameter(torch.zeros(heads, lookback))
+        self.dropout = nn.Dropout(dropout)
+        self.gate = GatedSkip(hidden, dropout)
+
+    def forward(self, x_NTH: Tensor, alive_NT: Tensor, context: int) -> Tensor:
+        """float32 [N, T, H], bool [N, T] → float32 [N, S, H], the days from `context` on."""
+        days = x_NTH.shape[1]
+        key_NTH = self.key(x_NTH)
+        value_NTH = self.value(x_NTH) * alive_NT.unsqueeze(-1)
+        blocks = []
+        for start in range(context, days, BLOCK_DAYS):
+            queries = slice(start, min(start + BLOCK_DAYS, days))
+            keys = slice(max(0, start - self.lookback + 1), queries.stop)
+            lag_ST = _lags(queries, keys, x_NTH.device)
+            past = (key_NTH[:, keys], value_NTH[:, keys], alive_NT[:, keys])
+            blocks.append(self._attend(x_NTH[:, queries], *past, lag_ST))
+        out: Tensor = self.gate(self.out(torch.cat(blocks, dim=1)), x_NTH[:, context:])
+        return out
+
+    def _attend(
+        self, x_NSH: Tensor, key_NTH: Tensor, value_NTH: Tensor, alive_NT: Tensor, lag_ST: Tensor
+    ) -> Tensor:
+        """One block: [N, S, H] queries against [N, T, H] keys and values → [N, S, H]."""
+        query_NASd = self._split(self.query(x_NSH))
+        key_NATd = self._split(key_NTH)
+        score_NAST = (query_NASd @ key_NATd.mT).float() * query_NASd.shape[-1] ** -0.5
+        in_band_ST = (lag_ST >= 0) & (lag_ST < self.lookback)
+        allowed_NST = in_band_ST & (alive_NT.unsqueeze(1) | (lag_ST == 0))
+        score_NAST = score_NAST.masked_fill(~allowed_NST.unsqueeze(1), -torch.inf)
+        weight_NST: Tensor = self.dropout(score_NAST.softmax(dim=-1).mean(dim=1))
+        kernel_AST = self.lag_kernel[:, lag_ST.clamp(0, self.lookback - 1)] * in_band_ST
+        lagged_NASd = kernel_AST @ self._split(value_NTH).float()
+        return weight_NST @ value_NTH.float() + lagged_NASd.transpose(1, 2).flatten(2)
+
+    def _split(self, x_NTH: Tensor) -> Tensor:
+        """[N, T, H] → [N, A, T, H/A]."""
+        return torch.unflatten(x_NTH, -1, (self.heads, -1)).transpose(1, 2)
+
+
+class FeedForward(nn.Module):
+    """Gated residual network with a gated skip from the LSTM's output (Lim et al. 2021, §4.5)."""
+
+    def __init__(self, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.network = GatedResidualNetwork(hidden, hidden, hidden, dropout)
+        self.gate = GatedSkip(hidden, dropout)
+
+    def forward(self, x_NSH: Tensor, skip_NSH: Tensor) -> Tensor:
+        """float32 [N, S, H] twice → float32 [N, S, H]."""
+        out: Tensor = self.gate(self.network(x_NSH), skip_NSH)
+        return out
+
+
+def _lags(queries: slice, keys: slice, device: torch.device) -> Tensor:
+    """int64 [S, T]: how many days each key lies before each query."""
+    query_S = torch.arange(queries.start, queries.stop, device=device)
+    key_T = torch.arange(keys.start, keys.stop, device=device)
+    return query_S.unsqueeze(1) - key_T

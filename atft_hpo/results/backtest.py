@@ -1,0 +1,167 @@
+"""What a checkpoint's forecasts would have earned: metrics, daily series, a page with the equity.
+
+    result = backtest(Path("best_main.pt"), panel, "validation", Path("backtest"))
+    result.metrics["sharpe"], result.files.report
+
+The portfolio, its costs and all metrics are those of training (`training.portfolio`,
+`training.metrics`), under the checkpoint's own configuration. Days on which the checkpoint was
+trained are allowed and named as such: results there say nothing about skill. It models no market
+impact, borrow fees or lot sizes.
+"""
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import torch
+
+from atft_hpo.config.schema import Config
+from atft_hpo.data.panel import Panel
+from atft_hpo.data.splits import Split, date_split
+from atft_hpo.errors import DataError
+from atft_hpo.results import figures_daily
+from atft_hpo.results.page import Stat, joined, stats, table, tag, write_page
+from atft_hpo.results.predict import CheckpointForecast, Days, forecast_checkpoint
+from atft_hpo.results.wording import number, percent, plural
+from atft_hpo.training.checkpoint import checkpoint_sha256, write_atomically
+from atft_hpo.training.forecast import evaluate_table
+from atft_hpo.training.metrics import Evaluation
+from atft_hpo.training.report import DailySeries
+
+
+@dataclass(frozen=True)
+class BacktestFiles:
+    """Names in a backtest's directory."""
+
+    root: Path
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics.json"
+
+    @property
+    def daily(self) -> Path:
+        return self.root / "daily.parquet"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """A finished backtest."""
+
+    metrics: dict[str, float]
+    """By the names of `training.metrics`."""
+    daily: DailySeries
+    """Of the objective's horizon."""
+    files: BacktestFiles
+
+
+def backtest(
+    checkpoint: Path,
+    panel: Panel,
+    days: Days,
+    out: Path,
+    *,
+    allow_test: bool = False,
+    device: torch.device | None = None,
+) -> Backtest:
+    """Evaluate the checkpoint on `days` and write metrics, daily series and a page into `out`.
+
+    Raises:
+        CheckpointError: the checkpoint is absent, altered, or of other features than the panel.
+        ConfigError: the panel has no such days, or they reach into the test range unallowed.
+        DataError: the panel's targets have other horizons or another delay than the checkpoint's.
+        VolumeError: `out` cannot be written.
+    """
+    forecast = forecast_checkpoint(checkpoint, panel, days, allow_test=allow_test, device=device)
+    _same_targets(forecast.config, panel)
+    evaluation = evaluate_table(forecast.table, panel, forecast.days, forecast.config)
+    files = BacktestFiles(out)
+    _write_numbers(files, evaluation)
+    _write_report(files, evaluation, forecast, panel, checkpoint)
+    return Backtest(evaluation.metrics, evaluation.daily, files)
+
+
+def _same_targets(config: Config, panel: Panel) -> None:
+    ours = (list(config.data.horizons_days), config.data.delay_days)
+    theirs = (list(panel.manifest.horizons_days), panel.manifest.delay_days)
+    if ours != theirs:
+        raise DataError(
+            f"the panel's targets have horizons {theirs[0]} and delay {theirs[1]}, the checkpoint "
+            f"was trained for {ours[0]} and {ours[1]}; build the panel with its data configuration"
+        )
+
+
+def _write_numbers(files: BacktestFiles, evaluation: Evaluation) -> None:
+    metrics = json.dumps(evaluation.metrics, indent=2, sort_keys=True)
+    write_atomically(files.metrics, metrics.encode())
+    buffer = io.BytesIO()
+    pl.DataFrame(vars(evaluation.daily)).rename({"dates": "date"}).write_parquet(buffer)
+    write_atomically(files.daily, buffer.getbuffer())
+
+
+def _write_report(
+    files: BacktestFiles,
+    evaluation: Evaluation,
+    forecast: CheckpointForecast,
+    panel: Panel,
+    checkpoint: Path,
+) -> None:
+    days, config, found = forecast.days, forecast.config, evaluation.metrics.get
+    first, last = panel.dates[days.start], panel.dates[days[-1]]
+    who = "The book"
+    where = joined(("Checkpoint ", tag("code", str(checkpoint)), ", SHA-256 ",
+                    tag("code", checkpoint_sha256(checkpoint)[:16]), "."))  # fmt: skip
+    write_page(
+        files.report,
+        f"Backtest {first} to {last}",
+        [
+            tag("p", f"Backtest of {config.study.name}", class_="eyebrow"),
+            tag("h1", f"{first} to {last}"),
+            tag("p", _range_note(days, _split(config, panel)), class_="lead"),
+            tag("p", where),
+            stats(
+                [
+                    Stat("Sharpe, net", number(found("sharpe"), 2), "annual, after cost"),
+                    Stat("Sharpe, gross", number(found("sharpe_gross"), 2), "annual, before cost"),
+                    Stat(
+                        "RankIC", number(found("rank_ic")), f"t = {number(found('rank_ic_t'), 2)}"
+                    ),
+                    Stat(
+                        "Return, net", percent(found("return_annual")), "a year, gross exposure 1"
+                    ),
+                    Stat("Turnover", number(found("turnover"), 2), "Σ|Δw| per day"),
+                ]
+            ),
+            figures_daily.equity(evaluation.daily, who),
+            figures_daily.drawdown(evaluation.daily, who),
+            figures_daily.daily_ic(evaluation.daily, who),
+            tag("h2", "All metrics"),
+            table(
+                [("metric", "t"), ("value", "n")],
+                [(name, f"{value:.5g}") for name, value in sorted(evaluation.metrics.items())],
+            ),
+        ],
+    )
+
+
+def _split(config: Config, panel: Panel) -> Split:
+    manifest = panel.manifest
+    return date_split(
+        len(panel.dates), config.split, max(manifest.horizons_days), manifest.delay_days
+    )
+
+
+def _range_note(days: range, split: Split) -> str:
+    """Which part of the split the days belong to, as a sentence."""
+    text = plural(len(days), "trading day")
+    if days.start < split.train.stop:
+        return f"{text}, part of which the checkpoint was trained on: no evidence of skill."
+    if days.stop > split.test.start:
+        return f"{text} that reach into the test range. Look once."
+    return f"{text} outside the training and test ranges; the search chose by the validation range."

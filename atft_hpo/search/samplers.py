@@ -1,0 +1,124 @@
+"""Optuna's samplers by name, drawn so that restarts and racing agents never repeat a trial.
+
+    sampler = make_sampler(config.search.sampler, config.search.space)
+
+A sampler with a fixed seed starts its random stream anew in each process: two agents would propose
+the same start-up trials, and a continued study would propose its first ones again. Here the stream
+of a trial is derived from the seed and the trial's number, so a trial's start-up draw is the same
+whoever asks for it, and no two trials share one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from atft_hpo.config.search_schema import Choices, Domain, SamplerConfig
+from atft_hpo.errors import ConfigError
+
+
+def make_sampler(config: SamplerConfig, space: Mapping[str, Domain]) -> BaseSampler:
+    """The sampler named by `config.kind`.
+
+    TPE is multivariate with a constant liar, which keeps parallel trials apart. GP and CMA-ES learn
+    from COMPLETE trials only. CMA-ES moves numeric keys; categorical ones are drawn at random.
+
+    Raises:
+        ConfigError: CMA-ES with fewer than two numeric keys.
+    """
+    numeric = [key for key, domain in space.items() if not isinstance(domain, Choices)]
+    if config.kind == "cmaes" and len(numeric) < 2:
+        raise ConfigError(
+            f"search.sampler.kind is 'cmaes', but the space has {len(numeric)} numeric keys; "
+            "it needs at least 2: use 'tpe'"
+        )
+    builders = {"tpe": _tpe, "gp": _gp, "random": _random, "cmaes": _cmaes}
+    return SeededByTrial(builders[config.kind], config)
+
+
+class SeededByTrial(BaseSampler):
+    """A sampler that is made anew for each trial, seeded by the study's seed and its number.
+
+    Optuna's samplers keep what they learn in the study, not in themselves, so nothing is lost.
+    Not for several threads of one process.
+    """
+
+    def __init__(
+        self, build: Callable[[SamplerConfig, int], BaseSampler], config: SamplerConfig
+    ) -> None:
+        self._build = build
+        self._config = config
+        self._current: tuple[int, BaseSampler] | None = None
+
+    def of_trial(self, number: int) -> BaseSampler:
+        """The sampler of trial `number`."""
+        if self._current is None or self._current[0] != number:
+            seed = int(np.random.SeedSequence((self._config.seed, number)).generate_state(1)[0])
+            self._current = (number, self._build(self._config, seed))
+        return self._current[1]
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self.of_trial(trial.number).infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self.of_trial(trial.number).sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        sampler = self.of_trial(trial.number)
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        self.of_trial(trial.number).before_trial(study, trial)
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        self.of_trial(trial.number).after_trial(study, trial, state, values)
+
+
+def _tpe(config: SamplerConfig, seed: int) -> BaseSampler:
+    from optuna.samplers import TPESampler
+
+    return TPESampler(
+        n_startup_trials=config.startup_trials, seed=seed, multivariate=True, constant_liar=True
+    )
+
+
+def _gp(config: SamplerConfig, seed: int) -> BaseSampler:
+    from optuna.samplers import GPSampler  # imports torch and scipy
+
+    return GPSampler(
+        n_startup_trials=config.startup_trials, seed=seed, warn_independent_sampling=False
+    )
+
+
+def _random(config: SamplerConfig, seed: int) -> BaseSampler:
+    from optuna.samplers import RandomSampler
+
+    return RandomSampler(seed=seed)
+
+
+def _cmaes(config: SamplerConfig, seed: int) -> BaseSampler:
+    from optuna.samplers import CmaEsSampler  # imports cmaes
+
+    return CmaEsSampler(
+        n_startup_trials=config.startup_trials, seed=seed, warn_independent_sampling=False
+    )

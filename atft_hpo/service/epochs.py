@@ -1,0 +1,165 @@
+"""Epochs in the database: written by trial processes under their fencing token, read by everyone.
+
+Daily series are stored as bytes: D, then dates (int32 days since 1970) and five float32 rows of D.
+JSON has no NaN: a non-finite number is stored as null and read back as NaN.
+"""
+
+import enum
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy.dialects.postgresql import insert
+
+from atft_hpo.search.records import EpochRecord
+from atft_hpo.service.leases import Lease
+from atft_hpo.service.storage import Database
+from atft_hpo.service.tables import epoch_table, now, trial_table
+from atft_hpo.training.report import DailySeries, EpochReport
+
+_SERIES = ("ic", "rank_ic", "return_gross", "return_net", "turnover")
+_PLAIN = ("phase", "phase_name", "epoch", "epochs_done", "epochs_total")
+_NUMBERS = ("value", "smoothed", "seconds", "samples_per_second", "eta_seconds")
+_TABLES = ("metrics", "train")
+
+
+class Standing(enum.Enum):
+    """What a trial process is to its slot."""
+
+    HOLDS = "the lease is ours"
+    CANCELLED = "the lease is ours, but a person cancelled the trial"
+    LOST = "the lease is somebody else's by now"
+
+
+def record_epoch(
+    database: Database, lease: Lease, number: int, attempt: int, report: EpochReport
+) -> Standing:
+    """Write one epoch; a step that stands already is replaced, so that a retry may repeat it.
+
+    Nothing is written when the lease is lost.
+    """
+    row = {
+        "study": lease.study,
+        "number": number,
+        "step": report.step,
+        "attempt": attempt,
+        "facts": encode_facts(report),
+        "daily": encode_daily(report.daily),
+    }
+
+    def work(connection: Connection) -> Standing:
+        standing = _standing(connection, lease)
+        if standing is not Standing.LOST:
+            written = insert(epoch_table).values(**row, recorded_at=now())
+            replaced = {key: written.excluded[key] for key in ("attempt", "facts", "daily")}
+            connection.execute(
+                written.on_conflict_do_update(
+                    index_elements=["study", "number", "step"],
+                    set_={**replaced, "recorded_at": now()},
+                )
+            )
+        return standing
+
+    return database.run(work)
+
+
+def read_standing(database: Database, lease: Lease) -> Standing:
+    """Whether `lease` is still current."""
+    return database.run(lambda connection: _standing(connection, lease))
+
+
+def read_epochs(
+    connection: Connection, study: str, number: int | None = None, daily: bool = True
+) -> dict[int, tuple[EpochRecord, ...]]:
+    """Epochs by trial number, in order of step; of one trial when `number` is given."""
+    columns = [c for c in epoch_table.c if daily or c.name != "daily"]
+    statement = select(*columns).where(epoch_table.c.study == study)
+    if number is not None:
+        statement = statement.where(epoch_table.c.number == number)
+    rows = connection.execute(statement.order_by(epoch_table.c.number, epoch_table.c.step))
+    return _by_trial(rows.mappings().all())
+
+
+def read_peers(
+    connection: Connection, study: str, number: int, first_step: int, last_step: int
+) -> dict[int, tuple[EpochRecord, ...]]:
+    """Epochs of the other trials, steps `first_step` to `last_step` (both included)."""
+    row = epoch_table.c
+    statement = (
+        select(epoch_table)
+        .where(row.study == study, row.number != number)
+        .where(row.step >= first_step, row.step <= last_step)
+        .order_by(row.number, row.step)
+    )
+    return _by_trial(connection.execute(statement).mappings().all())
+
+
+def encode_facts(report: EpochReport) -> dict[str, Any]:
+    """The report without its daily series, as JSON values."""
+    facts: dict[str, Any] = {key: getattr(report, key) for key in _PLAIN}
+    facts |= {key: _number(getattr(report, key)) for key in (*_NUMBERS, "validation_seconds")}
+    for table in _TABLES:
+        facts[table] = {key: _number(value) for key, value in getattr(report, table).items()}
+    return facts | {"modules": list(report.modules)}
+
+
+def decode_epoch(row: RowMapping) -> EpochRecord:
+    """A row of `atft_epoch`; its daily series is None when the column was not read."""
+    facts: Mapping[str, Any] = row["facts"]
+    content: dict[str, Any] = {key: facts[key] for key in _PLAIN}
+    content |= {key: _read(facts[key]) for key in _NUMBERS}
+    content |= {table: {k: _read(v) for k, v in facts[table].items()} for table in _TABLES}
+    return EpochRecord(
+        step=row["step"],
+        attempt=row["attempt"],
+        modules=tuple(facts["modules"]),
+        daily=decode_daily(row["daily"]) if "daily" in row else None,
+        **content,
+    )
+
+
+def encode_daily(daily: DailySeries) -> bytes:
+    """Bytes of a daily series, see the module."""
+    dates_D = daily.dates.astype("datetime64[D]").astype("<i4")
+    rows = [np.asarray(getattr(daily, name), dtype="<f4").tobytes() for name in _SERIES]
+    return b"".join([np.array([len(dates_D)], dtype="<i4").tobytes(), dates_D.tobytes(), *rows])
+
+
+def decode_daily(data: bytes) -> DailySeries:
+    """The series that `encode_daily` wrote."""
+    days = int(np.frombuffer(data, dtype="<i4", count=1)[0])
+    dates_D = np.frombuffer(data, dtype="<i4", count=days, offset=4)
+    values = np.frombuffer(data, dtype="<f4", offset=4 + 4 * days).reshape(len(_SERIES), days)
+    series = {name: values[i].astype(np.float32) for i, name in enumerate(_SERIES)}
+    return DailySeries(dates=dates_D.astype("int64").astype("datetime64[D]"), **series)
+
+
+def _by_trial(rows: Sequence[RowMapping]) -> dict[int, tuple[EpochRecord, ...]]:
+    found: dict[int, list[EpochRecord]] = {}
+    for row in rows:
+        found.setdefault(row["number"], []).append(decode_epoch(row))
+    return {number: tuple(epochs) for number, epochs in found.items()}
+
+
+def _standing(connection: Connection, lease: Lease) -> Standing:
+    """FOR SHARE: nobody can take the slot before this transaction has ended."""
+    statement = (
+        select(trial_table.c.token, trial_table.c.state, trial_table.c.cancel_requested)
+        .where(trial_table.c.study == lease.study, trial_table.c.slot == lease.slot)
+        .with_for_update(read=True)
+    )
+    row = connection.execute(statement).one_or_none()
+    if row is None or row.token != lease.token or row.state != "running":
+        return Standing.LOST
+    return Standing.CANCELLED if row.cancel_requested else Standing.HOLDS
+
+
+def _number(value: float) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _read(value: float | None) -> float:
+    return math.nan if value is None else float(value)

@@ -1,0 +1,70 @@
+"""What this machine can carry: where trials run, and how many at a time.
+
+GPUs × 1, or cores / threads on the CPU. GPUs are counted by NVML without loading torch; the list in
+CUDA_VISIBLE_DEVICES is respected.
+"""
+
+import importlib.metadata
+import os
+from dataclasses import dataclass
+
+from atft_hpo.config.settings import Settings
+from atft_hpo.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Room for one trial process."""
+
+    index: int
+    gpu: str | None
+    """What CUDA_VISIBLE_DEVICES is to be; None = CPU."""
+    threads: int
+    """CPU threads of the process."""
+
+
+def plan_places(
+    settings: Settings, threads: int | None, workers: int | None, gpus: tuple[str, ...], cores: int
+) -> tuple[Place, ...]:
+    """Places for trials: one per GPU, or as many CPU trials as `cores` feed; or `workers` of them.
+
+    `threads` is runtime.threads; `gpus` are those that may be used.
+
+    Raises:
+        ConfigError: CUDA is asked for but there is none, or `workers` is below 1.
+    """
+    if workers is not None and workers < 1:
+        raise ConfigError(f"--workers is {workers}; expected at least 1")
+    if settings.device == "cuda" and not gpus:
+        raise ConfigError("device is cuda, but no CUDA GPU can be used here; use cpu or auto")
+    usable = () if settings.device == "cpu" else gpus
+    count = workers or len(usable) or max(1, cores // (threads or 1))
+    share = threads or max(1, cores // count)
+    return tuple(Place(i, usable[i % len(usable)] if usable else None, share) for i in range(count))
+
+
+def machine_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine_gpus(settings: Settings) -> tuple[str, ...]:
+    """GPUs torch could use, as CUDA_VISIBLE_DEVICES names them; empty when torch has no CUDA."""
+    if settings.device == "cpu" or importlib.metadata.version("torch").endswith("+cpu"):
+        return ()
+    if settings.visible_gpus is not None:
+        return settings.visible_gpus
+    return tuple(str(i) for i in range(_count_gpus()))
+
+
+def _count_gpus() -> int:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:  # no driver
+        return 0
+    try:
+        return int(pynvml.nvmlDeviceGetCount())
+    finally:
+        pynvml.nvmlShutdown()

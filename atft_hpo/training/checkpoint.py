@@ -1,0 +1,130 @@
+"""Files that exist whole or not at all: checkpoints with a digest, and small tables beside them.
+
+    save_checkpoint(paths.last, {"model": model.state_dict(), …})
+    content = load_checkpoint(paths.last)
+
+A file is written beside its target, synced and renamed over it, so a crash or a full disk leaves
+the previous one intact. A checkpoint is `torch.save`'s bytes followed by a 40-byte trailer: 8 bytes
+of mark, 32 of SHA-256 over what precedes. The digest is checked before anything is unpickled, and
+`weights_only=True` admits tensors, numbers, strings, dictionaries and lists only. The digest lives
+in the file, not beside it: two files cannot be replaced in one step.
+"""
+
+import contextlib
+import errno
+import hashlib
+import io
+import os
+import pickle
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from atft_hpo.errors import CheckpointError, VolumeError
+
+_MARK: Final = b"ATFTSHA2"
+_TRAILER: Final = len(_MARK) + 32
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write `content` (tensors, numbers, strings, dicts, lists) to `path`, whole or not at all.
+
+    Raises:
+        VolumeError: the volume is full or cannot be written; `path` keeps what it held.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    digest = hashlib.sha256(buffer.getbuffer()).digest()
+    buffer.seek(0, io.SEEK_END)
+    buffer.write(_MARK + digest)
+    write_atomically(path, buffer.getbuffer())
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """What `save_checkpoint` wrote, tensors on the CPU.
+
+    Raises:
+        CheckpointError: the file is absent, truncated, altered, or no checkpoint of this project.
+    """
+    data = _read(path)
+    stored = _stored_digest(path, data)
+    payload = data[:-_TRAILER]
+    if hashlib.sha256(payload).digest() != stored:
+        raise CheckpointError(
+            f"{path}: content does not match its digest, the file was altered or is incomplete; "
+            "restore it or train again"
+        )
+    try:
+        content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: holds more than tensors, numbers, strings, dictionaries and lists; it is not "
+            "loaded, since that would run code"
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: holds a {type(content).__name__}; expected a dictionary")
+    return content
+
+
+def checkpoint_sha256(path: Path) -> str:
+    """SHA-256 (hex) of the checkpoint's content, as stored in the file.
+
+    Raises:
+        CheckpointError: the file is absent or no checkpoint of this project.
+    """
+    return _stored_digest(path, _read(path)).hex()
+
+
+def write_atomically(path: Path, data: bytes | memoryview) -> None:
+    """Replace `path` by `data`: temporary file, fsync, rename, fsync of the directory.
+
+    Raises:
+        VolumeError: the volume is full or cannot be written; `path` keeps what it held.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise VolumeError(_remedy(path, error)) from error
+
+
+def _remedy(path: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{path}: no space left on the volume; free some and resume, nothing was lost"
+    return f"{path}: cannot be written ({error.strerror}); check the volume and resume"
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be read ({error.strerror}); give an existing checkpoint"
+        ) from error
+
+
+def _stored_digest(path: Path, data: bytes) -> bytes:
+    trailer = data[-_TRAILER:]
+    if len(trailer) < _TRAILER or not trailer.startswith(_MARK):
+        raise CheckpointError(
+            f"{path}: {len(data)} bytes without a digest at the end, the file is truncated or no "
+            "checkpoint of atft-hpo; restore it or train again"
+        )
+    return trailer[len(_MARK) :]

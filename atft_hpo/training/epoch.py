@@ -1,0 +1,152 @@
+"""One epoch of training steps.
+
+outcome = train_epoch(run, phase, epoch, should_stop)
+# EpochFacts, or the Decision with which `should_stop` ended it between two steps
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from atft_hpo.data.batch import Batch
+from atft_hpo.errors import NonFiniteError
+from atft_hpo.training.augment import augment
+from atft_hpo.training.forecast import precision
+from atft_hpo.training.losses import (
+    ForecastLike,
+    LossRules,
+    SliceTargets,
+    loss_terms,
+    weighted_sum,
+)
+from atft_hpo.training.optimizer import set_rates, trainable
+from atft_hpo.training.phases import Phase
+from atft_hpo.training.report import Decision
+from atft_hpo.training.schedule import phase_progress
+from atft_hpo.training.state import RunState
+
+
+@dataclass(frozen=True)
+class EpochFacts:
+    """What an epoch of training did."""
+
+    train: dict[str, float]
+    """`EpochReport.train`."""
+    seconds: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One optimiser step; `values` are loss, terms and gradient norm by name."""
+
+    values: dict[str, float]
+    samples: int
+    edges_per_day: float
+
+
+def train_epoch(
+    run: RunState, phase: Phase, epoch: int, should_stop: Callable[[], Decision]
+) -> EpochFacts | Decision:
+    """Every training sample once, in the order of a new plan.
+
+    Raises:
+        NonFiniteError: a loss term or the gradient norm is NaN or infinite.
+    """
+    started = time.monotonic()
+    rules = LossRules.of(run.config, phase.config)
+    plan = run.source.training_plan(run.plan_generator)
+    steps: list[_Step] = []
+    gradient_norms: dict[str, float] = {}
+    run.model.train()
+    for number, index in enumerate(plan):
+        if (decision := should_stop()) is not Decision.CONTINUE:
+            return decision
+        batch = run.source.batch(index)
+        if phase.config.augment:
+            batch = augment(batch, run.config.augment, run.augment_generator)
+        targets = SliceTargets.of(batch)
+        if targets.samples == 0:
+            continue
+        progress = phase_progress(epoch, number, len(plan), phase.config.epochs)
+        rate = set_rates(run.optimizer, phase.config.lr, progress, run.config.optim)
+        where = f"phase {phase.name}, epoch {epoch}, step {number}"
+        forecast, step = _train_step(run, batch, targets, rules, where)
+        gradient_norms = gradient_norms or term_gradient_norms(forecast, targets, rules)
+        steps.append(step)
+    if not steps:
+        raise NonFiniteError(f"phase {phase.name}: no training slice has a label; check the split")
+    train = _means(steps) | gradient_norms | {"lr": rate}
+    return EpochFacts(train, time.monotonic() - started, sum(step.samples for step in steps))
+
+
+def term_gradient_norms(
+    forecast: ForecastLike, targets: SliceTargets, rules: LossRules
+) -> dict[str, float]:
+    """Norm of each unweighted term's gradient with respect to the forecast, as `grad_norm_<term>`.
+
+    On the forecast, not the weights: it needs no pass through the model.
+    """
+    leaves = ForecastLike(*(part.detach().float().requires_grad_() for part in forecast))
+    norms = {}
+    for name, term in loss_terms(leaves, targets, rules).items():
+        gradients = torch.autograd.grad(term, leaves, allow_unused=True)
+        squares = [float(g.square().sum()) for g in gradients if g is not None]
+        norms[f"grad_norm_{name}"] = math.sqrt(sum(squares))
+    return norms
+
+
+def _train_step(
+    run: RunState, batch: Batch, targets: SliceTargets, rules: LossRules, where: str
+) -> tuple[ForecastLike, _Step]:
+    run.optimizer.zero_grad(set_to_none=True)
+    with precision(run.config, run.device):
+        forecast = run.model(batch)
+    terms = loss_terms(forecast, targets, rules)
+    loss = weighted_sum(terms, rules.weights)
+    torch.autograd.backward(loss)
+    parameters = trainable(run.optimizer)
+    norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+    scalars = {"loss": loss, **{f"loss_{k}": v for k, v in terms.items()}, "grad_norm": norm}
+    # One transfer per step: on a GPU each .item() would wait for the device.
+    values = torch.stack([scalar.detach() for scalar in scalars.values()]).tolist()
+    found = dict(zip(scalars, values, strict=True))
+    _require_finite(run, found, where)
+    clip_grads_with_norm_(parameters, run.config.optim.clip_norm, norm)
+    run.optimizer.step()
+    run.averages.after_step(run.model)
+    return forecast, _Step(found, targets.samples, _edges_per_day(run, batch))
+
+
+def _require_finite(run: RunState, values: dict[str, float], where: str) -> None:
+    bad = [name for name, value in values.items() if not math.isfinite(value)]
+    if not bad:
+        return
+    terms = [name for name in bad if name.startswith("loss_")] or bad
+    gradients = ((name, p.grad) for name, p in run.model.named_parameters())
+    at = [name for name, g in gradients if g is not None and not bool(g.isfinite().all())]
+    place = f"; gradient not finite in {at[0]} and {len(at) - 1} more" if at else ""
+    raise NonFiniteError(
+        f"{where}: {', '.join(f'{name} is {values[name]}' for name in terms)}{place}; lower "
+        "the rate of this phase or the weight of this term"
+    )
+
+
+def _edges_per_day(run: RunState, batch: Batch) -> float:
+    if "graph" not in run.model.active:
+        return 0.0
+    return float((batch.neighbours_SNK >= 0).sum()) / len(batch.neighbours_SNK)
+
+
+def _means(steps: list[_Step]) -> dict[str, float]:
+    names = steps[0].values
+    means = {name: sum(step.values[name] for step in steps) / len(steps) for name in names}
+    return means | {
+        "edges": sum(step.edges_per_day for step in steps) / len(steps),
+        "optimizer_steps": float(len(steps)),
+        "samples": float(sum(step.samples for step in steps)),
+    }

@@ -1,0 +1,146 @@
+"""From a panel to forecasts: the one path of validation, prediction and backtest.
+
+table = forecast_panel(model, source, source.split.validation, config)
+evaluation = evaluate_panel(model, source, panel, source.split.validation, config)
+model, config = load_model(Path("best_main.pt"), panel)
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from atft_hpo.config.schema import Config
+from atft_hpo.config.toml import parse_config
+from atft_hpo.data.edges import EDGE_ATTRIBUTES
+from atft_hpo.data.panel import Panel
+from atft_hpo.data.slices import SliceSource
+from atft_hpo.errors import CheckpointError
+from atft_hpo.model.atft import ATFT, ModelInputs
+from atft_hpo.training.checkpoint import load_checkpoint
+from atft_hpo.training.metrics import Evaluation, evaluate_forecast
+from atft_hpo.training.portfolio import VOLATILITY_DAYS, trailing_volatility
+
+
+@dataclass(frozen=True)
+class ForecastTable:
+    """Forecasts of a range of days, in units of the ranked label; NaN where a stock is dead."""
+
+    score_DNQ: NDArray[np.float32]
+    """Point forecast: the score that portfolios rank."""
+    quantiles_DNQP: NDArray[np.float32]
+    """Ascending along P."""
+
+    @property
+    def width(self) -> NDArray[np.float32]:
+        """[D, N, Q] distance of the outermost quantiles: the forecast's own uncertainty."""
+        return np.asarray(self.quantiles_DNQP[..., -1] - self.quantiles_DNQP[..., 0])
+
+
+def forecast_panel(model: ATFT, source: SliceSource, days: range, config: Config) -> ForecastTable:
+    """Forecasts for every live stock of `days`, with the model in `eval()` mode meanwhile."""
+    shape = (len(days), source.stock_count, len(config.data.horizons_days))
+    score_DNQ = np.full(shape, np.nan, dtype=np.float32)
+    quantiles_DNQP = np.full((*shape, len(config.model.quantiles)), np.nan, dtype=np.float32)
+    with evaluating(model), torch.no_grad(), precision(config, source.device):
+        for index in source.evaluation_plan(days):
+            batch = source.batch(index)
+            point_SNQ, quantiles_SNQP = model(batch)
+            dead_SN = ~batch.alive_NT[:, batch.context :].T
+            first = batch.first_day - days.start
+            cells = np.s_[first : first + len(point_SNQ), batch.stocks.cpu().numpy()]
+            score_DNQ[cells] = point_SNQ.masked_fill(dead_SN[..., None], torch.nan).cpu().numpy()
+            masked = quantiles_SNQP.masked_fill(dead_SN[..., None, None], torch.nan)
+            quantiles_DNQP[cells] = masked.cpu().numpy()
+    return ForecastTable(score_DNQ, quantiles_DNQP)
+
+
+def evaluate_panel(
+    model: ATFT, source: SliceSource, panel: Panel, days: range, config: Config
+) -> Evaluation:
+    """Metrics of the model's forecasts on all of `days`."""
+    table = forecast_panel(model, source, days, config)
+    return evaluate_table(table, panel, days, config)
+
+
+def evaluate_table(table: ForecastTable, panel: Panel, days: range, config: Config) -> Evaluation:
+    """Metrics of `table`, the forecasts for `days` of `panel`."""
+    span = slice(days.start, days.stop)
+    volatility_DN = None
+    if config.portfolio.sizing == "inverse_volatility":
+        past = slice(max(0, days.start - VOLATILITY_DAYS), days.stop)
+        volatility_DN = trailing_volatility(panel.returns[past])[-len(days) :]
+    return evaluate_forecast(
+        table.score_DNQ,
+        panel.targets[span],
+        panel.alive[span],
+        panel.dates[span],
+        config,
+        width_DNQ=table.width,
+        volatility_DN=volatility_DN,
+    )
+
+
+def new_model(config: Config, panel: Panel) -> ATFT:
+    """An untrained model for `panel`, initialised from the global torch seed."""
+    inputs = ModelInputs(
+        features=len(panel.feature_names),
+        fan_columns=tuple(panel.fan_columns),
+        sectors=len(panel.manifest.sectors),
+        horizons=len(config.data.horizons_days),
+        edge_attributes=EDGE_ATTRIBUTES,
+    )
+    return ATFT(config.model, inputs, config.runtime.chunk_tokens)
+
+
+def load_model(checkpoint: Path, panel: Panel) -> tuple[ATFT, Config]:
+    """The model of best_main.pt, final.pt or swa_main.pt, in `eval()` mode on the CPU.
+
+    Raises:
+        CheckpointError: the file is absent or altered, holds no model (last.pt), was trained on
+            another feature list, or with another version of the model.
+    """
+    content = load_checkpoint(checkpoint)
+    if "features_sha256" not in content:
+        raise CheckpointError(
+            f"{checkpoint}: no trained model in it; give best_main.pt, final.pt or swa_main.pt"
+        )
+    expected = panel.manifest.features_sha256
+    if content["features_sha256"] != expected:
+        raise CheckpointError(
+            f"{checkpoint}: trained on the feature list {content['features_sha256'][:12]}, the "
+            f"panel has {expected[:12]}; build the panel with the checkpoint's data configuration"
+        )
+    config = parse_config(content["config"], str(checkpoint))
+    model = new_model(config, panel)
+    model.enable(content["modules"])
+    try:
+        model.load_state_dict(content["model"])
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{checkpoint}: its weights do not fit the model ({' '.join(str(error).split())[:200]})"
+            f"; written by atft-hpo {content['version']}, use that version"
+        ) from error
+    return model.eval(), config
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in `eval()` mode while the context lasts, then as it was."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+def precision(config: Config, device: torch.device) -> torch.autocast:
+    """The autocast context of `runtime.precision` on `device`."""
+    enabled = config.runtime.precision == "bf16"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)

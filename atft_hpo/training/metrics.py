@@ -1,0 +1,221 @@
+"""Validation metrics of a forecast: the only module that computes any.
+
+    evaluation = evaluate_forecast(score_DNQ, returns_DNQ, alive_DN, dates, config)
+    evaluation.metrics["rank_ic"], evaluation.daily.return_net
+
+Names of the objective's horizon stand alone (`ic`, `sharpe`), those of others carry it (`ic_5d`):
+
+    ic, ic_std, icir, ic_t            Pearson per day across stocks: mean, std over days,
+                                      mean / std, Newey–West t with lag = horizon
+    rank_ic, rank_ic_std, …           the same for Spearman
+    ic_zero_share                     share of scored days whose IC is exactly 0: a dead forecast
+    days, days_skipped, days_constant scored; not scored for any reason; of those, constant scores
+    sharpe, sharpe_gross              √252 · mean / std of the daily portfolio return, net, gross
+    sharpe_daily, return_annual       mean / std and 252 · mean, net
+    hit_rate, hit_rate_gross          share of days with a return above 0
+    max_drawdown, max_drawdown_gross  largest fall of compounded equity from its peak, in [0, 1]
+    turnover                          mean Σ|Δw| per day
+
+A day is scored when at least 20 stocks are alive with a score and a label, and neither is constant.
+Missing labels are left out, never zeroed. A metric that is undefined (no scored day, no variance)
+is absent from the dictionary. There are no sign flags: a larger score means a larger return.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from atft_hpo.config.schema import Config
+from atft_hpo.training.portfolio import (
+    MIN_STOCKS,
+    Bools,
+    Floats,
+    PortfolioSeries,
+    constant_days,
+    hold_tranches,
+    portfolio_returns,
+    target_weights,
+)
+from atft_hpo.training.report import DailySeries
+
+TRADING_DAYS: Final = 252
+"""Trading days per year."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a forecast is worth on a range of days."""
+
+    metrics: dict[str, float]
+    daily: DailySeries
+    """Of the objective's horizon."""
+
+
+@dataclass(frozen=True)
+class _HorizonDays:
+    """Daily results of one horizon."""
+
+    ic: Floats
+    rank_ic: Floats
+    constant: Bools
+    portfolio: PortfolioSeries
+
+
+def evaluate_forecast(
+    score_DNQ: NDArray[np.floating],
+    returns_DNQ: NDArray[np.floating],
+    alive_DN: Bools,
+    dates: NDArray[np.datetime64],
+    config: Config,
+    width_DNQ: NDArray[np.floating] | None = None,
+    volatility_DN: NDArray[np.floating] | None = None,
+) -> Evaluation:
+    """Metrics of all horizons and the daily series of the objective's.
+
+    Args:
+        score_DNQ: point forecasts; NaN = none.
+        returns_DNQ: raw h-day returns after the delay, columns as `config.data.horizons_days`
+            (the first is one day); NaN = missing.
+        alive_DN: universe of each day.
+        dates: [D] trading days.
+        width_DNQ: quantile width, for `portfolio.sizing = "uncertainty"`.
+        volatility_DN: trailing volatility, for `portfolio.sizing = "inverse_volatility"`.
+
+    Raises:
+        ValueError: the sizing needs a width or a volatility that is not given.
+    """
+    metrics: dict[str, float] = {}
+    objective_horizon = config.objective.horizon_days
+    for q, horizon in enumerate(config.data.horizons_days):
+        risk_DN = volatility_DN
+        if config.portfolio.sizing == "uncertainty":
+            risk_DN = None if width_DNQ is None else width_DNQ[..., q]
+        weights_DN = target_weights(score_DNQ[..., q], alive_DN, config.portfolio, risk_DN)
+        held_DN = hold_tranches(weights_DN, horizon)
+        series = portfolio_returns(held_DN, returns_DNQ[..., 0], config.portfolio.cost_bps)
+        days = _HorizonDays(
+            *_correlations(score_DNQ[..., q], returns_DNQ[..., q], alive_DN), series
+        )
+        suffix = "" if horizon == objective_horizon else f"_{horizon}d"
+        metrics |= {name + suffix: value for name, value in _summary(days, horizon).items()}
+        if horizon == objective_horizon:
+            daily = _daily_series(dates, days)
+    return Evaluation(metrics, daily)
+
+
+def daily_correlation(a_DN: Floats, b_DN: Floats, mask_DN: Bools) -> Floats:
+    """[D] Pearson correlation across the masked stocks of each day; NaN where one is constant."""
+    count_D1 = np.maximum(mask_DN.sum(axis=1, keepdims=True), 1)
+    a_DN = np.where(mask_DN, a_DN, 0.0)
+    b_DN = np.where(mask_DN, b_DN, 0.0)
+    a_DN = np.where(mask_DN, a_DN - a_DN.sum(axis=1, keepdims=True) / count_D1, 0.0)
+    b_DN = np.where(mask_DN, b_DN - b_DN.sum(axis=1, keepdims=True) / count_D1, 0.0)
+    norm_D = np.sqrt((a_DN**2).sum(axis=1) * (b_DN**2).sum(axis=1))
+    product_D = (a_DN * b_DN).sum(axis=1)
+    return np.where(norm_D > 0, product_D / np.where(norm_D > 0, norm_D, 1.0), np.nan)
+
+
+def newey_west_t(values: Floats, lag: int) -> float:
+    """t-statistic of the mean of a serially correlated series; NaN when it has no variance.
+
+    Variance of the mean with Bartlett weights 1 − l / (lag + 1) (Newey & West 1987, eq. 5).
+    """
+    count = len(values)
+    if count < 2:
+        return math.nan
+    centred = values - values.mean()
+    variance = float(centred @ centred)
+    for step in range(1, min(lag, count - 1) + 1):
+        variance += 2.0 * (1.0 - step / (lag + 1)) * float(centred[step:] @ centred[:-step])
+    return float(values.mean()) / math.sqrt(variance) * count if variance > 0 else math.nan
+
+
+def max_drawdown(returns: Floats) -> float:
+    """Largest fall of compounded equity below its running peak, as a share of the peak."""
+    equity = np.concatenate([[1.0], np.cumprod(1.0 + returns)])
+    return float((1.0 - equity / np.maximum.accumulate(equity)).max())
+
+
+def _correlations(
+    score_DN: NDArray[np.floating], return_DN: NDArray[np.floating], alive_DN: Bools
+) -> tuple[Floats, Floats, Bools]:
+    """IC and rank IC per day (NaN where not scored), and which days had constant scores."""
+    mask_DN = alive_DN & np.isfinite(score_DN) & np.isfinite(return_DN)
+    exact_DN, truth_DN = score_DN.astype(np.float64), return_DN.astype(np.float64)
+    enough_D = mask_DN.sum(axis=1) >= MIN_STOCKS
+    constant_D = constant_days(exact_DN, mask_DN)
+    scored_D = enough_D & ~constant_D & ~constant_days(truth_DN, mask_DN)
+    ic_D = daily_correlation(exact_DN, truth_DN, mask_DN)
+    rank_D = daily_correlation(_ranks(exact_DN, mask_DN), _ranks(truth_DN, mask_DN), mask_DN)
+    nan_D = np.full(len(ic_D), np.nan)
+    return np.where(scored_D, ic_D, nan_D), np.where(scored_D, rank_D, nan_D), enough_D & constant_D
+
+
+def _ranks(values_DN: Floats, mask_DN: Bools) -> Floats:
+    # Masked cells rank last, so those of the masked-in ones are as if they were alone.
+    return np.asarray(rankdata(np.where(mask_DN, values_DN, np.inf), axis=1))
+
+
+def _summary(days: _HorizonDays, horizon: int) -> dict[str, float]:
+    scored_D = np.isfinite(days.ic)
+    found = {
+        "days": float(scored_D.sum()),
+        "days_skipped": float((~scored_D).sum()),
+        "days_constant": float(days.constant.sum()),
+        "ic_zero_share": float((days.ic[scored_D] == 0.0).mean()) if scored_D.any() else math.nan,
+        **_correlation_summary("ic", "icir", days.ic[scored_D], horizon),
+        **_correlation_summary("rank_ic", "rank_icir", days.rank_ic[scored_D], horizon),
+        **_portfolio_summary(days.portfolio),
+    }
+    return {name: value for name, value in found.items() if math.isfinite(value)}
+
+
+def _correlation_summary(name: str, ratio: str, values: Floats, lag: int) -> dict[str, float]:
+    mean, std = _mean_and_std(values)
+    return {
+        name: mean,
+        f"{name}_std": std,
+        ratio: mean / std if std > 0 else math.nan,
+        f"{name}_t": newey_west_t(values, lag),
+    }
+
+
+def _portfolio_summary(series: PortfolioSeries) -> dict[str, float]:
+    measured_D = np.isfinite(series.net)
+    if not measured_D.any():
+        return {}
+    net, gross = series.net[measured_D], series.gross[measured_D]
+    mean, std = _mean_and_std(net)
+    gross_mean, gross_std = _mean_and_std(gross)
+    annual = math.sqrt(TRADING_DAYS)
+    return {
+        "sharpe": annual * mean / std if std > 0 else math.nan,
+        "sharpe_gross": annual * gross_mean / gross_std if gross_std > 0 else math.nan,
+        "sharpe_daily": mean / std if std > 0 else math.nan,
+        "return_annual": TRADING_DAYS * mean,
+        "hit_rate": float((net > 0).mean()),
+        "hit_rate_gross": float((gross > 0).mean()),
+        "max_drawdown": max_drawdown(net),
+        "max_drawdown_gross": max_drawdown(gross),
+        "turnover": float(series.turnover[measured_D].mean()),
+    }
+
+
+def _mean_and_std(values: Floats) -> tuple[float, float]:
+    mean = float(values.mean()) if len(values) else math.nan
+    return mean, float(values.std(ddof=1)) if len(values) > 1 else math.nan
+
+
+def _daily_series(dates: NDArray[np.datetime64], days: _HorizonDays) -> DailySeries:
+    return DailySeries(
+        dates=dates.astype("datetime64[D]"),
+        ic=days.ic.astype(np.float32),
+        rank_ic=days.rank_ic.astype(np.float32),
+        return_gross=days.portfolio.gross.astype(np.float32),
+        return_net=days.portfolio.net.astype(np.float32),
+        turnover=days.portfolio.turnover.astype(np.float32),
+    )

@@ -1,0 +1,117 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from atft_hpo.config.schema import DataConfig, FeaturesConfig, SyntheticConfig
+from atft_hpo.data.prepare import panel_location, prepare_panel
+from atft_hpo.errors import ConfigError, DataError, VolumeError
+from atft_hpo.paths import Volume
+
+SMALL = SyntheticConfig(days=130, stocks=24, noise_features=2)
+SHORT = {"horizons_days": (1, 5)}
+
+
+@pytest.fixture
+def volume(tmp_path):
+    return Volume(tmp_path / "volume")
+
+
+@pytest.fixture
+def table(tmp_path, market) -> Path:
+    market.write_parquet(tmp_path / "market.parquet")
+    return tmp_path / "market.parquet"
+
+
+@pytest.fixture
+def daily(tmp_path, market) -> Path:
+    """Open, high, low, close, volume of the small market."""
+    close = pl.col("close")
+    prices = market.select(
+        "date",
+        "code",
+        "sector",
+        "close",
+        open=close * (1 + pl.col("noise") / 200),
+        high=close * (1.001 + pl.col("noise").abs() / 100),
+        low=close * (0.999 - pl.col("noise").abs() / 100),
+        volume=pl.col("ranks__volume").fill_null(1000.0),
+    )
+    prices.write_parquet(tmp_path / "daily.parquet")
+    return tmp_path / "daily.parquet"
+
+
+def test_a_synthetic_panel_is_drawn_once_and_found_again(volume):
+    told = []
+    config = DataConfig(synthetic=SMALL, **SHORT)
+    first = prepare_panel(config, volume, told.append)
+    assert first.root.parent == volume.panels
+    assert first.root.name.startswith("synthetic-")
+    assert first.features.shape[:2] == (130, 24)
+    assert first.oracle is not None
+    stamp = first.root.stat().st_mtime_ns
+    assert told
+    told.clear()
+    again = prepare_panel(config, volume, told.append)
+    assert again.fingerprint == first.fingerprint
+    assert again.root.stat().st_mtime_ns == stamp
+    assert not told
+    assert [p.name for p in volume.panels.iterdir()] == [first.root.name]
+
+
+def test_two_volumes_get_the_same_synthetic_panel(tmp_path):
+    config = DataConfig(synthetic=SMALL, **SHORT)
+    a, b = (prepare_panel(config, Volume(tmp_path / name)) for name in "ab")
+    assert a.fingerprint == b.fingerprint
+    assert a.root.name == b.root.name
+
+
+def test_features_are_built_from_daily_prices(volume, daily):
+    features = FeaturesConfig(families=("returns", "ranks", "calendar"), windows_days=(1, 5))
+    config = DataConfig(source="ohlcv", path=str(daily), features=features, **SHORT)
+    panel = prepare_panel(config, volume)
+    assert panel.root.name.startswith("daily-")
+    assert {spec.family for spec in panel.manifest.features} == {"returns", "ranks", "calendar"}
+    assert np.isfinite(panel.targets[..., 0]).any()
+    assert [p.name for p in volume.panels.iterdir()] == [panel.root.name]
+
+
+def test_a_table_of_features_is_packed_as_it_is(volume, table, panel):
+    config = DataConfig(source="features", path=str(table), **SHORT)
+    assert prepare_panel(config, volume).fingerprint == panel.fingerprint
+
+
+def test_location_depends_on_what_matters_only(volume, table):
+    config = DataConfig(source="features", path=str(table), **SHORT)
+    place = panel_location(config, volume)
+
+    def moved(**changes):
+        return panel_location(config.model_copy(update=changes), volume) != place
+
+    assert not moved(synthetic=SMALL)
+    assert not moved(features=FeaturesConfig(limit=3))
+    assert moved(delay_days=0)
+    assert moved(horizons_days=(1,))
+    os.utime(table, (1, 1))
+    assert panel_location(config, volume) != place
+
+
+@pytest.mark.parametrize("source", ["features", "ohlcv"])
+def test_a_source_without_a_path_is_told_what_to_give(volume, source):
+    with pytest.raises(ConfigError, match=f"'{source}', which needs .* --data"):
+        prepare_panel(DataConfig(source=source), volume)
+
+
+def test_an_absent_input_is_named(volume):
+    with pytest.raises(DataError, match="nowhere: no such file or directory"):
+        prepare_panel(DataConfig(source="features", path="/nowhere"), volume)
+
+
+@pytest.mark.parametrize("limit", [100, 20_000])
+def test_a_failing_disk_leaves_nothing_behind(volume, file_size_limit, limit):
+    config = DataConfig(synthetic=SMALL, **SHORT)
+    with file_size_limit(limit), pytest.raises(VolumeError, match="cannot be written"):
+        prepare_panel(config, volume)
+    assert not list(volume.panels.iterdir())

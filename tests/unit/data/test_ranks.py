@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import rankdata
+
+from atft_hpo.data.ranks import average_ranks, normal_scores, uniform_ranks
+
+# Few distinct values, so that ties are common; NaN among them.
+VALUES = st.sampled_from([np.nan, -2.0, 0.0, 0.5, 1.0, 1e9])
+ROWS = arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 12)), elements=VALUES)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ROWS)
+def test_average_ranks_equal_scipys(values):
+    expected = rankdata(values, axis=-1, nan_policy="omit")
+    np.testing.assert_array_equal(average_ranks(values), expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(ROWS, st.integers(0, 2**32 - 1))
+def test_ranks_do_not_depend_on_order_or_monotone_maps(values, seed):
+    order = np.random.default_rng(seed).permutation(values.shape[-1])
+    mapped = np.cbrt(values.astype(np.float64)) * 3 - 7
+    np.testing.assert_array_equal(average_ranks(mapped[:, order]), average_ranks(values)[:, order])
+
+
+def test_uniform_ranks_have_mean_zero_and_unit_variance():
+    ranks = uniform_ranks(np.random.default_rng(0).normal(size=(5, 31)))
+    np.testing.assert_allclose(ranks.mean(axis=-1), 0, atol=1e-6)
+    np.testing.assert_allclose(ranks.var(axis=-1), 1, rtol=1e-5)
+    assert ranks.max() < np.sqrt(3)
+
+
+def test_uniform_ranks_of_a_lone_value_are_missing():
+    ranks = uniform_ranks(np.array([[1.0, np.nan, np.nan], [1.0, 2.0, np.nan]]))
+    assert np.isnan(ranks[0]).all()
+    np.testing.assert_allclose(ranks[1, :2], [-1.0, 1.0])
+
+
+def test_normal_scores_are_symmetric_and_zero_without_information():
+    scores = normal_scores(np.array([[3.0, 1.0, 2.0], [5.0, 5.0, 5.0], [7.0, np.nan, np.nan]]))
+    assert scores[0, 1] == pytest.approx(-scores[0, 0])
+    assert scores[0, 2] == 0
+    np.testing.assert_array_equal(scores[1], 0)
+    assert scores[2, 0] == 0

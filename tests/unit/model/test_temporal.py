@@ -1,0 +1,115 @@
+"""The trunk: attention by its formula, a signed lag kernel, an idle FiLM, causality."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from atft_hpo.model import temporal
+from atft_hpo.model.temporal import BandAttention, FeedForward, Recurrence, StaticEnrichment
+
+LOOKBACK, HEADS, HIDDEN = 5, 2, 4
+
+
+def attention(kernel: float = 0.5) -> BandAttention:
+    module = BandAttention(HIDDEN, HEADS, LOOKBACK, dropout=0.1).eval()
+    torch.nn.init.normal_(module.lag_kernel, std=kernel)
+    return module
+
+
+@torch.no_grad()
+def by_hand(module: BandAttention, x_NTH: Tensor, alive_NT: Tensor, context: int) -> Tensor:
+    """Day by day and key by key."""
+    width = HIDDEN // HEADS
+    query, key, value = module.query(x_NTH), module.key(x_NTH), module.value(x_NTH)
+    value = value * alive_NT.unsqueeze(-1)
+    rows = []
+    for n in range(len(x_NTH)):
+        for t in range(context, x_NTH.shape[1]):
+            band = range(max(0, t - LOOKBACK + 1), t + 1)
+            keys = [s for s in band if alive_NT[n, s] or s == t]
+            mixed = torch.zeros(HIDDEN)
+            for a in range(HEADS):
+                part = slice(a * width, (a + 1) * width)
+                score = torch.stack([query[n, t, part] @ key[n, s, part] for s in keys])
+                weight = (score * width**-0.5).softmax(0)
+                mixed += sum(w * value[n, s] for w, s in zip(weight, keys, strict=True)) / HEADS
+                lagged = sum(module.lag_kernel[a, t - s] * value[n, s, part] for s in band)
+                mixed[part] += lagged
+            rows.append(mixed)
+    mixed_NSH = torch.stack(rows).view(len(x_NTH), -1, HIDDEN)
+    out: Tensor = module.gate(module.out(mixed_NSH), x_NTH[:, context:])
+    return out
+
+
+def test_attention_is_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(temporal, "BLOCK_DAYS", 3)
+    x_NTH = torch.randn(3, 14, HIDDEN)
+    alive_NT = torch.rand(3, 14) > 0.3
+    module = attention()
+    expected = by_hand(module, x_NTH, alive_NT, 6)
+    assert torch.allclose(module(x_NTH, alive_NT, 6), expected, atol=1e-5)
+
+
+def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    x_NTH, alive_NT, module = torch.randn(3, 40, HIDDEN), torch.rand(3, 40) > 0.2, attention()
+    whole = module(x_NTH, alive_NT, 4)
+    monkeypatch.setattr(temporal, "BLOCK_DAYS", 1)
+    assert torch.allclose(module(x_NTH, alive_NT, 4), whole, atol=1e-6)
+
+
+def test_lag_kernel_can_take_minus_an_old_value() -> None:
+    """What no softmax can: the output moves against the value of four days ago."""
+    module = attention(kernel=0.0)
+    with torch.no_grad():
+        module.lag_kernel[:, 4] = -3.0
+    x_NTH = torch.randn(1, 9, HIDDEN)
+    alive_NT = torch.ones(1, 9, dtype=torch.bool)
+    lag_ST = torch.arange(8, 9).unsqueeze(1) - torch.arange(4, 9)
+    past = (module.key(x_NTH)[:, 4:], module.value(x_NTH)[:, 4:], alive_NT[:, 4:])
+    with_kernel = module._attend(x_NTH[:, 8:], *past, lag_ST)
+    torch.nn.init.zeros_(module.lag_kernel)
+    softmax_only = module._attend(x_NTH[:, 8:], *past, lag_ST)
+    assert torch.allclose(with_kernel - softmax_only, -3.0 * past[1][:, :1], atol=1e-5)
+
+
+def test_lag_kernel_starts_at_zero_with_a_live_gradient() -> None:
+    module = BandAttention(HIDDEN, HEADS, LOOKBACK, dropout=0.0)
+    assert not module.lag_kernel.any()
+    out = module(torch.randn(3, 12, HIDDEN), torch.ones(3, 12, dtype=torch.bool), 5)
+    out[..., 0].square().sum().backward()
+    assert module.lag_kernel.grad is not None
+    assert module.lag_kernel.grad.all()
+
+
+def test_dead_stock_is_finite() -> None:
+    out = attention()(torch.randn(2, 12, HIDDEN), torch.zeros(2, 12, dtype=torch.bool), 5)
+    assert out.isfinite().all()
+
+
+def test_film_starts_idle_and_can_flip_a_sign() -> None:
+    module = StaticEnrichment(HIDDEN, 3, dropout=0.0)
+    x_NTH, sector_N = torch.randn(2, 5, HIDDEN), torch.tensor([0, 2])
+    assert torch.equal(module(x_NTH, sector_N), module.network(x_NTH))
+    torch.nn.init.constant_(module.film.bias[:HIDDEN], -2.0)  # γ = −1
+    assert torch.allclose(module(x_NTH, sector_N), module.network(-x_NTH), atol=1e-6)
+
+
+def test_film_learns_from_the_first_step() -> None:
+    module = StaticEnrichment(HIDDEN, 3, dropout=0.0)
+    module(torch.randn(2, 5, HIDDEN), torch.tensor([0, 2]))[..., 0].sum().backward()
+    assert module.film.weight.grad is not None
+    assert module.film.weight.grad.any()
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_recurrence_is_causal(layers: int) -> None:
+    module = Recurrence(HIDDEN, layers, dropout=0.2).eval()
+    x_NTH = torch.randn(3, 10, HIDDEN)
+    changed = x_NTH.clone()
+    changed[:, 6:] += 1.0
+    assert torch.equal(module(x_NTH)[:, :6], module(changed)[:, :6])
+
+
+def test_feed_forward_keeps_shape() -> None:
+    x, skip = torch.randn(2, 3, 5, HIDDEN)
+    assert FeedForward(HIDDEN, 0.1).eval()(x, skip).shape == (3, 5, HIDDEN)

@@ -1,0 +1,109 @@
+"""The gate passes a live network and names what is dead in a dead one."""
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from atft_hpo.config.schema import Config
+from atft_hpo.data.batch import Batch
+from atft_hpo.data.panel import Panel
+from atft_hpo.data.slices import SliceSource
+from atft_hpo.errors import HealthGateError
+from atft_hpo.model.atft import ATFT
+from atft_hpo.training.forecast import new_model
+from atft_hpo.training.health import check_gradients, check_inputs
+from atft_hpo.training.losses import LossRules
+
+FAMILIES = {"signal": [0, 1], "returns": [2, 3]}
+
+
+@pytest.fixture
+def config(config_of: Callable[..., Config]) -> Config:
+    """The tiny configuration."""
+    return config_of()
+
+
+@pytest.fixture
+def model(config: Config, panel: Panel) -> ATFT:
+    """An untrained model with everything on."""
+    torch.manual_seed(0)
+    model = new_model(config, panel)
+    model.enable({"fan", "san", "graph"})
+    return model
+
+
+@pytest.fixture
+def batch(config: Config, panel: Panel) -> Batch:
+    """A slice of the training range that has edges."""
+    source = SliceSource(panel, config, torch.device("cpu"))
+    return source.batch(source.evaluation_plan(source.split.train)[-1])
+
+
+@pytest.fixture
+def rules(config: Config) -> LossRules:
+    """Loss of the last phase."""
+    return LossRules.of(config, config.phases.augmentation)
+
+
+def test_a_fresh_network_passes_and_is_left_as_it_was(
+    model: ATFT, batch: Batch, rules: LossRules
+) -> None:
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    random_state = torch.get_rng_state()
+    model.train()
+    check_inputs(model, batch, FAMILIES)
+    check_gradients(model, batch, rules)
+    assert model.training
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert all(p.grad is None for p in model.parameters())
+    assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
+
+
+def test_a_head_of_zeros_has_no_spread(model: ATFT, batch: Batch) -> None:
+    torch.nn.init.zeros_(model.heads.point.weight)
+    with pytest.raises(HealthGateError, match="differ by 0"):
+        check_inputs(model, batch, FAMILIES)
+
+
+def test_a_family_the_network_does_not_read_is_named(model: ATFT, batch: Batch) -> None:
+    def blind(_model: torch.nn.Module, args: tuple[Batch]) -> tuple[Batch]:
+        keep = torch.tensor([1.0, 1.0, 0.0, 0.0])
+        return (dataclasses.replace(args[0], x_NTF=args[0].x_NTF * keep),)
+
+    model.register_forward_pre_hook(blind)
+    with pytest.raises(HealthGateError, match="families returns do not move"):
+        check_inputs(model, batch, FAMILIES)
+
+
+def test_a_part_that_no_gradient_reaches_is_named(
+    model: ATFT, batch: Batch, rules: LossRules
+) -> None:
+    model.recurrence.register_forward_hook(lambda _module, _inputs, output: output.detach())
+    with pytest.raises(HealthGateError, match=r"recurrence.*selection"):
+        check_gradients(model, batch, rules)
+
+
+def test_frozen_parts_need_no_gradient(model: ATFT, batch: Batch, rules: LossRules) -> None:
+    model.freeze("encoder")
+    check_gradients(model, batch, rules)
+
+
+def test_modules_that_are_off_need_no_gradient(model: ATFT, batch: Batch, rules: LossRules) -> None:
+    model.enable(())
+    check_gradients(model, batch, rules)
+
+
+def test_a_graph_without_edges_is_dead(model: ATFT, batch: Batch, rules: LossRules) -> None:
+    batch.neighbours_SNK.fill_(-1)
+    with pytest.raises(HealthGateError, match=r"graph.*edges in the slice: 0"):
+        check_gradients(model, batch, rules)
+
+
+def test_a_gradient_that_is_not_finite_is_named(
+    model: ATFT, batch: Batch, rules: LossRules
+) -> None:
+    model.heads.point.weight.register_hook(lambda gradient: gradient * torch.inf)
+    with pytest.raises(HealthGateError, match=r"infinite.*heads\.point\.weight"):
+        check_gradients(model, batch, rules)

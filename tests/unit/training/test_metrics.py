@@ -1,0 +1,201 @@
+"""Metrics against SciPy and by hand; planted signals, masks and constant forecasts."""
+
+import math
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from numpy.typing import NDArray
+from scipy.stats import pearsonr, spearmanr
+
+from atft_hpo.config.schema import PHASE_NAMES, Config
+from atft_hpo.config.toml import build_config
+from atft_hpo.training.metrics import (
+    Evaluation,
+    daily_correlation,
+    evaluate_forecast,
+    max_drawdown,
+    newey_west_t,
+)
+from atft_hpo.training.portfolio import hold_tranches, portfolio_returns, target_weights
+
+HORIZONS = (1, 5)
+
+
+def config_of(**changes: Any) -> Config:
+    """A configuration with horizons 1 and 5."""
+    phases = {name: {"horizon_weights": [1.0]} for name in PHASE_NAMES}
+    data = {"horizons_days": list(HORIZONS)}
+    return build_config({"data": data, "phases": phases, **changes})
+
+
+def draw(seed: int, days: int = 60, stocks: int = 40, signal: float = 0.0) -> dict[str, Any]:
+    """Scores, returns with `signal` · score in them, a universe with gaps, dates."""
+    generator = np.random.default_rng(seed)
+    score = generator.standard_normal((days, stocks, 2)).astype(np.float32)
+    noise = generator.standard_normal((days, stocks, 2))
+    returns = (0.01 * (signal * score + noise)).astype(np.float32)
+    returns[generator.random(returns.shape) < 0.05] = np.nan
+    return {
+        "score_DNQ": score,
+        "returns_DNQ": returns,
+        "alive_DN": generator.random((days, stocks)) > 0.1,
+        "dates": dates_of(days),
+    }
+
+
+def dates_of(days: int) -> NDArray[np.datetime64]:
+    """Consecutive days."""
+    return np.datetime64("2021-01-01", "D") + np.arange(days)
+
+
+def evaluate(data: dict[str, Any], config: Config | None = None, **more: Any) -> Evaluation:
+    """Evaluate drawn data under the default configuration."""
+    return evaluate_forecast(**data, config=config or config_of(), **more)
+
+
+def test_correlations_equal_scipy_on_the_live_labelled_cells_of_each_day() -> None:
+    data = draw(0)
+    daily = evaluate(data).daily
+    for day in range(60):
+        score, truth = data["score_DNQ"][day, :, 0], data["returns_DNQ"][day, :, 0]
+        mask = data["alive_DN"][day] & np.isfinite(truth)
+        assert daily.ic[day] == pytest.approx(pearsonr(score[mask], truth[mask])[0], abs=1e-6)
+        rank = spearmanr(score[mask], truth[mask])[0]
+        assert daily.rank_ic[day] == pytest.approx(rank, abs=1e-6)
+
+
+def test_ties_are_averaged_as_in_scipy() -> None:
+    data = draw(1)
+    data["score_DNQ"] = np.round(data["score_DNQ"])
+    daily = evaluate(data).daily
+    mask = data["alive_DN"][0] & np.isfinite(data["returns_DNQ"][0, :, 0])
+    rank = spearmanr(data["score_DNQ"][0, mask, 0], data["returns_DNQ"][0, mask, 0])[0]
+    assert daily.rank_ic[0] == pytest.approx(rank, abs=1e-6)
+
+
+def test_means_ratios_and_share_of_zero_days() -> None:
+    found = evaluate(draw(2))
+    ic = found.daily.ic.astype(np.float64)
+    assert found.metrics["ic"] == pytest.approx(ic.mean(), abs=1e-6)
+    assert found.metrics["ic_std"] == pytest.approx(ic.std(ddof=1), abs=1e-6)
+    assert found.metrics["icir"] == pytest.approx(ic.mean() / ic.std(ddof=1), abs=1e-5)
+    assert found.metrics["ic_t"] == pytest.approx(newey_west_t(ic, 1), abs=1e-4)
+    assert found.metrics["ic_zero_share"] == 0.0
+    assert found.metrics["days"] == 60.0
+
+
+@pytest.mark.parametrize("sizing", ["zscore", "decile", "inverse_volatility", "uncertainty"])
+def test_a_planted_signal_is_positive_everywhere_and_its_negation_negative(sizing: str) -> None:
+    data = draw(3, signal=0.5)
+    risk = np.random.default_rng(0).uniform(0.5, 2, data["score_DNQ"].shape)
+    config = config_of(portfolio={"sizing": sizing})
+    more = {"width_DNQ": risk, "volatility_DN": risk[..., 0]}
+    good = evaluate(data, config, **more).metrics
+    bad = evaluate(data | {"score_DNQ": -data["score_DNQ"]}, config, **more).metrics
+    for name in ("ic", "rank_ic", "icir", "rank_ic_t", "sharpe", "sharpe_daily", "return_annual"):
+        assert good[name] > 0.1, name
+        assert bad[name] < -0.1, name
+    assert good["hit_rate"] > 0.7
+    assert bad["hit_rate"] < 0.3
+    assert good["max_drawdown"] < bad["max_drawdown"]
+
+
+def test_a_random_signal_stays_within_three_standard_errors_of_zero() -> None:
+    found = evaluate(draw(4, days=400)).metrics
+    assert abs(found["ic_t"]) < 3
+    assert abs(found["rank_ic_t"]) < 3
+    assert abs(found["sharpe_gross"]) < 3 * math.sqrt(252 / 400)
+
+
+def test_portfolio_metrics_are_those_of_the_portfolio_module() -> None:
+    data, config = draw(5, signal=0.1), config_of(objective={"horizon_days": 5})
+    found = evaluate(data, config)
+    weights = target_weights(data["score_DNQ"][..., 1], data["alive_DN"], config.portfolio)
+    series = portfolio_returns(hold_tranches(weights, 5), data["returns_DNQ"][..., 0], 10.0)
+    sharpe = math.sqrt(252) * series.net.mean() / series.net.std(ddof=1)
+    assert found.metrics["sharpe"] == pytest.approx(sharpe)
+    assert found.metrics["turnover"] == pytest.approx(series.turnover.mean())
+    assert found.metrics["hit_rate"] == pytest.approx((series.net > 0).mean())
+    np.testing.assert_allclose(found.daily.return_net, series.net, rtol=1e-6)
+    assert "sharpe_1d" in found.metrics
+    assert "sharpe_5d" not in found.metrics
+
+
+def test_cost_lowers_sharpe_but_not_gross() -> None:
+    data = draw(6, signal=0.2)
+    free = evaluate(data, config_of(portfolio={"cost_bps": 0.0})).metrics
+    dear = evaluate(data, config_of(portfolio={"cost_bps": 20.0})).metrics
+    assert free["sharpe"] == free["sharpe_gross"] == dear["sharpe_gross"]
+    assert dear["sharpe"] < free["sharpe"]
+
+
+def test_short_and_constant_days_are_skipped_and_counted() -> None:
+    data = draw(7)
+    data["alive_DN"][3, 15:] = False
+    data["score_DNQ"][4:6] = 0.25
+    found = evaluate(data)
+    assert found.metrics["days_skipped"] == 3.0
+    assert found.metrics["days_constant"] == 2.0
+    assert np.isnan(found.daily.ic[3:6]).all()
+    assert np.isnan(found.daily.rank_ic[3:6]).all()
+    assert found.metrics["ic"] == pytest.approx(np.nanmean(found.daily.ic), abs=1e-6)
+
+
+def test_a_dead_forecast_has_no_metrics_that_could_pass_for_results() -> None:
+    data = draw(8)
+    found = evaluate(data | {"score_DNQ": np.zeros_like(data["score_DNQ"])}).metrics
+    assert found["days_constant"] == found["days_skipped"] == 60.0
+    assert not {"ic", "rank_ic", "sharpe", "hit_rate"} & set(found)
+
+
+def test_missing_labels_are_left_out_not_zeroed() -> None:
+    data = draw(9, signal=1.0)
+    hidden = data["returns_DNQ"].copy()
+    hidden[:, :15, 1] = np.nan
+    found = evaluate(data | {"returns_DNQ": hidden})
+    kept = {k: v[:, 15:] for k, v in data.items() if k != "dates"} | {"dates": data["dates"]}
+    assert found.metrics["ic_5d"] == pytest.approx(evaluate(kept).metrics["ic_5d"])
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None)
+def test_rank_ic_is_invariant_to_monotone_maps_and_stock_order(seed: int) -> None:
+    data = draw(seed, days=5)
+    order = np.random.default_rng(seed).permutation(40)
+    shuffled = {k: v[:, order] for k, v in data.items() if k != "dates"} | {"dates": data["dates"]}
+    shuffled["score_DNQ"] = np.exp(shuffled["score_DNQ"].astype(np.float64))
+    before, after = evaluate(data).daily.rank_ic, evaluate(shuffled).daily.rank_ic
+    np.testing.assert_allclose(before, after, atol=1e-6)
+
+
+def test_newey_west_by_hand() -> None:
+    values = np.array([1.0, 2.0, 4.0, 3.0])
+    c = values - 2.5
+    variance = (c @ c + 2 * 0.5 * (c[1:] @ c[:-1])) / 4
+    assert newey_west_t(values, 1) == pytest.approx(2.5 / math.sqrt(variance / 4))
+    plain = values.mean() / (values.std() / 2)
+    assert newey_west_t(values, 0) == pytest.approx(plain)
+    assert math.isnan(newey_west_t(np.ones(5), 1))
+
+
+def test_newey_west_widens_for_overlapping_labels() -> None:
+    noise = np.random.default_rng(0).standard_normal(3000)
+    overlapping = np.convolve(noise, np.ones(5) / 5, mode="valid") + 0.05
+    assert newey_west_t(overlapping, 5) < 0.7 * newey_west_t(overlapping, 0)
+
+
+def test_drawdown_by_hand() -> None:
+    assert max_drawdown(np.array([0.1, -0.5, 0.2])) == pytest.approx(0.5)
+    assert max_drawdown(np.array([-0.2, 0.1])) == pytest.approx(0.2)
+    assert max_drawdown(np.array([0.1, 0.1])) == 0.0
+
+
+def test_a_correlation_with_a_constant_is_undefined() -> None:
+    a = np.arange(6.0)[None].repeat(2, axis=0)
+    b = np.stack([np.ones(6), np.arange(6.0)])
+    found = daily_correlation(a, b, np.ones((2, 6), dtype=bool))
+    assert math.isnan(found[0])
+    assert found[1] == pytest.approx(1.0)
