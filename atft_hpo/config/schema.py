@@ -332,11 +332,6 @@ def _merged(base: Any, changes: Any) -> Any:
     return {**base, **{key: _merged(base.get(key), value) for key, value in changes.items()}}
 
 
-def _completed(phases: type[Section], name: str, value: Any) -> Any:
-    field = phases.model_fields.get(name)
-    return _merged(field.default.model_dump(mode="json"), value) if field else value
-
-
 class PhasesConfig(Section):
     """The five phases, in order. Defaults: the seed system's table (42 + 2 epochs at most)."""
 
@@ -379,7 +374,12 @@ class PhasesConfig(Section):
         """A phase given in part keeps the defaults of its other keys."""
         if not isinstance(values, Mapping):
             return values
-        return {name: _completed(cls, name, value) for name, value in values.items()}
+        return {
+            name: _merged(_default_phase(name).model_dump(mode="json"), value)
+            if name in PHASE_NAMES
+            else value
+            for name, value in values.items()
+        }
 
     @property
     def in_order(self) -> tuple[tuple[str, PhaseConfig], ...]:
@@ -435,6 +435,12 @@ class Provenance(Section):
     """Version of atft_hpo."""
 
 
+def _default_phase(name: str) -> PhaseConfig:
+    phase = PhasesConfig.model_fields[name].default
+    assert isinstance(phase, PhaseConfig)
+    return phase
+
+
 class Config(Section):
     """Everything a run or a study needs."""
 
@@ -456,6 +462,21 @@ class Config(Section):
     provenance: Provenance | None = None
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of initialisation, shuffling, dropout and augmentation."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorten_default_weights(cls, values: Any) -> Any:
+        """With fewer horizons than the default, a phase's default horizon weights are cut."""
+        data = values.get("data") if isinstance(values, Mapping) else None
+        horizons = data.get("horizons_days") if isinstance(data, Mapping) else None
+        phases = values.get("phases", {}) if isinstance(values, Mapping) else None
+        if not isinstance(horizons, list | tuple) or not isinstance(phases, Mapping):
+            return values
+        cut = {
+            name: {"horizon_weights": _default_phase(name).horizon_weights[: len(horizons)]}
+            for name in PHASE_NAMES
+        }
+        return {**values, "phases": _merged(cut, phases)}
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -85,7 +85,8 @@ def _family_section(family: str, features: list[Feature]) -> str:
 def _order_section(features: list[Feature]) -> str:
     names = "\n".join(f"{i}. {feature.name}" for i, feature in enumerate(features, start=1))
     return (
-        "## Order\n\nThe order of the columns, of which `data.features.limit` keeps the first: families\n"
-        "in proportion to their sizes and, within a family, every formula at one window before a\n"
-        f"second. Without a sector column the list is shorter, and merged anew.\n\n{names}\n"
+        "## Order\n\nThe order of the columns, of which `data.features.limit` keeps the first:\n"
+        "families in proportion to their sizes and, within a family, every formula at one window\n"
+        "before a second. Without a sector column the list is shorter, and merged anew.\n\n"
+        f"{names}\n"
     )

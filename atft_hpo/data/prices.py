@@ -108,7 +108,9 @@ def _read(source: Path, universe_column: str | None) -> pl.DataFrame:
 
 def _types(found: pl.Schema, universe_column: str | None) -> list[pl.Expr]:
     numbers = [*PRICE_COLUMNS, "volume", *([ADJUSTED_CLOSE] if ADJUSTED_CLOSE in found else [])]
-    types = [pl.col("date").cast(pl.Date), pl.col("code").cast(pl.String)]
+    date = pl.col("date")
+    types = [date.str.to_date() if found["date"] == pl.String else date.cast(pl.Date)]
+    types.append(pl.col("code").cast(pl.String))
     types += [pl.col(name).cast(pl.Float64) for name in numbers]
     if SECTOR in found:
         types.append(pl.col(SECTOR).cast(pl.String))

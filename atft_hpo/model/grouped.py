@@ -1,8 +1,8 @@
 """One gated residual network per feature, all features at once as grouped matrix products.
 
     networks = FeatureNetworks(features, hidden)
-    value_FHB = networks(x_FB)                                  # the plain form
-    out_HB = networks.weighted_sum(x_FB, weight_FB, added)      # Σ_f weight · value, fused
+    value_FHB = networks(x_FB)                                      # the plain form
+    out_BH = networks.weighted_sum(x_BF, weight_BF, added, 1024)   # Σ_f weight · value, fused
 
 The fused form keeps only its inputs for the backward pass, recomputes the rest there, and works in
 place: a third of the time of the plain form under autograd (bench/selection.py). It takes added
@@ -49,20 +49,26 @@ class FeatureNetworks(nn.Module):
         return torch.addcmul(self.norm_bias, self.norm_gain, normed_FHB)
 
     def weighted_sum(
-        self, x_FB: Tensor, weight_FB: Tensor, added: Sequence[tuple[Tensor, Tensor]] = ()
+        self,
+        x_BF: Tensor,
+        weight_BF: Tensor,
+        added: Sequence[tuple[Tensor, Tensor]],
+        chunk_tokens: int,
     ) -> Tensor:
-        """Σ_f weight · network(x, channels): [H, B].
+        """Σ_f weight · network(x, channels): [B, H], `chunk_tokens` at a time.
 
         `added`: pairs of weights [F, 2H, c] (for the first layer and the skip) and channels
-        [F, c, B]. Differentiable once in everything.
+        [B, F, c]. Differentiable once in everything.
         """
-        x_F1B = x_FB.unsqueeze(1)
-        inputs_FcB = torch.cat([x_F1B, torch.ones_like(x_F1B), *(c for _, c in added)], dim=1)
-        entry = [self.entry_weight, self.entry_bias, *(w for w, _ in added)]
-        norm = (self.norm_gain, self.norm_bias)
-        arguments = (inputs_FcB, weight_FB, torch.cat(entry, dim=2), *self._inner(), *norm)
-        out: Tensor = _FusedSum.apply(*arguments)  # type: ignore[no-untyped-call]
-        return out
+        entry_FHc = torch.cat([self.entry_weight, self.entry_bias, *(w for w, _ in added)], dim=2)
+        operands = (entry_FHc, *self._inner(), self.norm_gain, self.norm_bias)
+        inputs = (x_BF.unsqueeze(2), torch.ones_like(x_BF).unsqueeze(2), *(c for _, c in added))
+        chunks = zip(*(torch.split(t, chunk_tokens) for t in (weight_BF, *inputs)), strict=True)
+        sums = [
+            _FusedSum.apply(torch.cat(part, dim=2).permute(1, 2, 0), weight.T, *operands)  # type: ignore[no-untyped-call]
+            for weight, *part in chunks
+        ]
+        return torch.cat(sums, dim=1).T
 
     def _inner(self) -> tuple[Tensor, Tensor]:
         """W₄W₁ [F, 2H, H] and W₄b₁ + b₄ [F, 2H, 1]."""
@@ -90,7 +96,7 @@ class _FusedSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_HB):  # type: ignore[no-untyped-def]
         inputs, weight, entry, inner, inner_bias, gain, bias = ctx.saved_tensors
-        first, value, gate, normed, scale_F1B = _run(inputs, entry, inner, inner_bias)
+        first, slope, value, gate, normed, scale_F1B = _run(inputs, entry, inner, inner_bias)
         hidden, grad_HB = len(grad_HB), grad_HB.contiguous()
         gain_FH, bias_FH = gain.squeeze(2), bias.squeeze(2)
         along = normed * grad_HB
@@ -106,26 +112,26 @@ class _FusedSum(torch.autograd.Function):
         grad_value = torch.mul(grad_joined, gate, out=along)
         value.mul_(grad_value)
         grad_inner = torch.cat([grad_value, value.addcmul_(value, gate, value=-1)], dim=1)
-        grad_first = (inner.mT @ grad_inner).mul_(first.clamp(max=0.0).add_(1.0))
+        grad_first = (inner.mT @ grad_inner).mul_(slope)
         grad_entry = torch.cat([grad_first @ inputs.mT, grad_joined @ inputs.mT], dim=1)
         grad_inputs = None
         if ctx.needs_input_grad[0]:
             upper, lower = entry.chunk(2, dim=1)
             grad_inputs = torch.baddbmm(upper.mT @ grad_first, lower.mT, grad_joined)
-        grad_inner_weight = grad_inner @ first.mT
-        grad_inner_bias = grad_inner.sum(2, keepdim=True)
-        return grad_inputs, grad_weight, grad_entry, grad_inner_weight, grad_inner_bias, grad_gain, grad_bias  # fmt: skip
+        inner_grads = (grad_inner @ first.mT, grad_inner.sum(2, keepdim=True))
+        return grad_inputs, grad_weight, grad_entry, *inner_grads, grad_gain, grad_bias
 
 
 def _run(
     inputs_FcB: Tensor, entry_FHc: Tensor, inner_FHH: Tensor, inner_bias_FH1: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """ELU(first layer), value, σ(gate), normed [F, H, B] and the norm's scale [F, 1, B]."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """ELU(first layer), its slope, value, σ(gate), normed [F, H, B]; the norm's scale [F, 1, B]."""
     entry_FHB = entry_FHc @ inputs_FcB
     first_FHB, joined_FHB = entry_FHB.chunk(2, dim=1)
-    F.elu_(first_FHB)
+    slope_FHB = first_FHB.clamp(max=0.0).exp_()  # of ELU, which is max(x, 0) + slope − 1
+    first_FHB.clamp_(min=0.0).add_(slope_FHB).sub_(1.0)
     value_FHB, gate_FHB = torch.baddbmm(inner_bias_FH1, inner_FHH, first_FHB).chunk(2, dim=1)
     joined_FHB.addcmul_(value_FHB, gate_FHB.sigmoid_())
     joined_FHB.sub_(joined_FHB.mean(dim=1, keepdim=True))
     scale_F1B = joined_FHB.square().mean(dim=1, keepdim=True).add_(NORM_EPSILON).rsqrt_()
-    return first_FHB, value_FHB, gate_FHB, joined_FHB.mul_(scale_F1B), scale_F1B
+    return first_FHB, slope_FHB, value_FHB, gate_FHB, joined_FHB.mul_(scale_F1B), scale_F1B

@@ -112,16 +112,18 @@ def san_channels(x_NTF: Tensor, slice_days: int) -> Tensor:
 def _dft_last(window_TLM: Tensor, k: int) -> tuple[Tensor, ...]:
     """Last n and r, ‖n‖², ‖r‖², std r [T, M] of windows [T, L, M], by Parseval without inverse."""
     length = window_TLM.shape[1]
-    cosine_BL, sine_BL, weight_B1, phase_B1 = _basis(length, window_TLM.device)
+    cosine_BL, sine_BL, weight_B1 = _basis(length, window_TLM.device)
     real_TBM, imaginary_TBM = cosine_BL @ window_TLM, sine_BL @ window_TLM
     power_TBM = real_TBM**2 + imaginary_TBM**2
-    keep_TBM = _largest(power_TBM.detach().movedim(1, 0), k).movedim(0, 1)
-    last_TBM = weight_B1 * (real_TBM * phase_B1.cos() - imaginary_TBM * phase_B1.sin())
-    main_TM = torch.where(keep_TBM, last_TBM, 0.0).sum(1) / length
+    chosen_BTM = _largest(power_TBM.detach().movedim(1, 0), k)
+    keep_TBM = chosen_BTM.movedim(0, 1).to(power_TBM.dtype)
+    drop_TBM = 1.0 - keep_TBM
+    last_TBM = weight_B1 * (real_TBM * cosine_BL[:, -1:] + imaginary_TBM * sine_BL[:, -1:])
     energy_TBM = weight_B1 * power_TBM
-    main_energy_TM = torch.where(keep_TBM, energy_TBM, 0.0).sum(1) / length
-    residual_energy_TM = torch.where(keep_TBM, 0.0, energy_TBM).sum(1) / length
-    mean_TM = torch.where(keep_TBM[:, 0], 0.0, real_TBM[:, 0]) / length
+    main_TM = (keep_TBM * last_TBM).sum(1) / length
+    main_energy_TM = (keep_TBM * energy_TBM).sum(1) / length
+    residual_energy_TM = (drop_TBM * energy_TBM).sum(1) / length
+    mean_TM = drop_TBM[:, 0] * real_TBM[:, 0] / length
     std_TM = _root(residual_energy_TM / length - mean_TM**2)
     return main_TM, window_TLM[:, -1] - main_TM, main_energy_TM, residual_energy_TM, std_TM
 
@@ -181,14 +183,15 @@ def _root(variance: Tensor) -> Tensor:
 
 
 @cache
-def _basis(length: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Real DFT as matrices [B, L]; each bin's weight in a real series; the phase of its end."""
+def _basis(length: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Real DFT as matrices cos, −sin [B, L], and each bin's weight [B, 1] in a real series."""
     bin_B1 = torch.arange(length // 2 + 1, dtype=torch.float64).unsqueeze(1)
     angle_BL = 2 * math.pi / length * (bin_B1 * torch.arange(length) % length)
     weight_B1 = torch.where((bin_B1 == 0) | (2 * bin_B1 == length), 1.0, 2.0)
-    parts = (angle_BL.cos(), -angle_BL.sin(), weight_B1, angle_BL[:, -1:])
-    cosine, sine, weight, phase = (part.to(device, torch.float32) for part in parts)
-    return cosine, sine, weight, phase
+    cosine, sine, weight = (
+        part.to(device, torch.float32) for part in (angle_BL.cos(), -angle_BL.sin(), weight_B1)
+    )
+    return cosine, sine, weight
 
 
 @cache

@@ -5,7 +5,7 @@ evaluated once per step at `KNOTS` and interpolated linearly in between (and ext
 outermost cells). Gradients reach the networks through the knots.
 
     table_FMH = networks(KNOTS.expand(F, -1))                # M = CELLS + 1 knots
-    out_BH = weighted_sum(x_BF, weight_BF, table_FMH)
+    out_BH = interpolated_sum(x_BF, weight_BF, table_FMH)
 
 The interpolation is part of the model, the same in training and in use. Its distance from the
 networks themselves is 1.2e-3 (rms, where they spread by .54; three times that with weights thrice
@@ -29,7 +29,7 @@ BLOCK_TOKENS = 4096
 """Tokens at a time; bounds memory and keeps intermediates in cache."""
 
 
-def weighted_sum(x_BF: Tensor, weight_BF: Tensor, table_FMH: Tensor) -> Tensor:
+def interpolated_sum(x_BF: Tensor, weight_BF: Tensor, table_FMH: Tensor) -> Tensor:
     """[B, H] from inputs [B, F], their weights [B, F] and the functions' values at the knots.
 
     Differentiable once in all three. The result for a token depends on nothing but that token.
@@ -38,11 +38,11 @@ def weighted_sum(x_BF: Tensor, weight_BF: Tensor, table_FMH: Tensor) -> Tensor:
     slope_FCH = table_FMH.diff(dim=1).flatten(0, 1)
     with torch.autocast(x_BF.device.type, enabled=False):
         arguments = (x_BF, weight_BF, value_FCH, slope_FCH)
-        out: Tensor = _WeightedSum.apply(*arguments)  # type: ignore[no-untyped-call]
+        out: Tensor = _InterpolatedSum.apply(*arguments)  # type: ignore[no-untyped-call]
     return out
 
 
-class _WeightedSum(torch.autograd.Function):
+class _InterpolatedSum(torch.autograd.Function):
     """Rows of `value` and `slope` are cells: feature after feature, CELLS each."""
 
     @staticmethod
@@ -79,11 +79,11 @@ class _WeightedSum(torch.autograd.Function):
 def _cells(x_BF: Tensor) -> tuple[Tensor, Tensor]:
     """Cell within the feature's own, int32, and the position in it (0 … 1 inside the knots).
 
-    `fmax` sends a NaN to cell 0, where it makes its own token NaN; as an index it would crash.
+    Clamping integers gives a NaN some cell, where it makes its own token NaN and no other.
     """
     position_BF = x_BF * (CELLS / (2 * LIMIT)) + CELLS / 2
-    floor_BF = position_BF.floor().fmax(x_BF.new_zeros(())).clamp_(max=CELLS - 1)
-    return floor_BF.int(), position_BF.sub_(floor_BF)
+    cell_BF = position_BF.floor().int().clamp_(0, CELLS - 1)
+    return cell_BF, position_BF.sub_(cell_BF)
 
 
 def _rows(cell_BF: Tensor) -> Tensor:

@@ -89,7 +89,9 @@ def optimisation_history(study: StudyRecord) -> Plate:
     )
     among = plural(len(done), "complete trial")
     title = f"Trial {best.number} is the best of {among}, with {number(best.value)}."
-    return Plate(title, figure, "Crosses along the bottom are trials that ended without a value.")
+    crosses = " Crosses along the bottom are trials that ended without a value."
+    note = f"One point per complete trial.{crosses if len(figure.data) > 2 else ''}"
+    return Plate(title, figure, note)
 
 
 def importances(study: StudyRecord, found: Mapping[str, float] | None) -> Plate:

@@ -171,7 +171,7 @@ def _curves(
         mode="lines",
         legendgroup=status,
         connectgaps=False,
-        opacity=1.0 if best else 0.6,
+        opacity=1.0 if best else min(0.6, max(0.15, 20 / len(trials))),
         line={"color": colour, "width": 2.5 if best else 1.4},
         hovertemplate="trial %{customdata}<br>epoch %{x}: %{y:.4f}<extra></extra>",
     )

@@ -18,7 +18,7 @@ def outcome_of(error: Exception) -> tuple[Outcome, str]:
         return Outcome.NON_FINITE, line
     if isinstance(error, HealthGateError):
         return Outcome.UNHEALTHY, line
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return Outcome.OUT_OF_MEMORY, line or type(error).__name__
     if isinstance(error, AtftHpoError):
         return Outcome.ERROR, line
@@ -32,7 +32,8 @@ def is_volume_failure(error: Exception) -> bool:
     )
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Of this machine or its GPU, however it is raised."""
     torch = sys.modules.get("torch")
     if isinstance(error, MemoryError) or (torch and isinstance(error, torch.OutOfMemoryError)):
         return True

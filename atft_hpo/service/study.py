@@ -72,6 +72,22 @@ def create_or_continue(
     return study
 
 
+def resume_study(database: Database, name: str, trials: int | None = None) -> OpenStudy:
+    """The study called `name`, allowed to start trials again, up to `trials` in total if larger.
+
+    Raises:
+        StudyError: there is none; the text names those there are.
+    """
+
+    def work(connection: Connection) -> OpenStudy:
+        row = lock_study(connection, name)
+        budget = BudgetConfig.model_validate(row["budget"])
+        _continue(connection, row, budget.model_copy(update={"trials": trials or budget.trials}))
+        return _opened(lock_study(connection, name), database.volume)
+
+    return database.run(work)
+
+
 def open_study(database: Database, name: str) -> OpenStudy:
     """The study called `name`.
 

@@ -61,7 +61,7 @@ class TorchWork:
 
     def __init__(self, settings: Settings) -> None:
         """Raises ConfigError when CUDA is asked for and absent."""
-        self._device = _pick_device(settings)
+        self._device = pick_device(settings)
         self._usage: HardwareUsage | None = None
 
     def open_panel(self, path: Path) -> "Panel":
@@ -116,7 +116,8 @@ class TorchWork:
         write_summary(run.summary, config, result, self._usage, run, panel, title, outcome)
 
 
-def _pick_device(settings: Settings) -> "torch.device":
+def pick_device(settings: Settings) -> "torch.device":
+    """The device of `settings`; raises ConfigError when CUDA is asked for and absent."""
     import torch
 
     available = torch.cuda.is_available()

@@ -6,7 +6,8 @@ stocks are left out. Evaluation never uses this module.
 """
 
 import math
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -19,10 +20,11 @@ MIN_STOCKS: Final = 3
 SHARPE_FLOOR: Final = 1e-3
 """Added in quadrature to the daily std: ten basis points, a fifth of a typical one. It bounds the
 term on short slices, where the sample std can come out near zero."""
-PAIR_LIMIT: Final = 2**24
-"""Most (day, stock, stock) triples a soft rank may hold; stocks are thinned out beyond it."""
 STOCK_LIMIT: Final = 512
-"""Most stocks per day in a soft rank."""
+"""Most stocks per day in a soft rank, whose cost is quadratic; more are thinned out."""
+_PAIRS_IN_CACHE: Final = 2**17
+_PAIRS_ON_DEVICE: Final = 2**25
+"""Pairs a soft rank handles at a time, on the CPU and elsewhere."""
 _TINY: Final = 1e-12
 
 
@@ -60,9 +62,47 @@ def soft_ranks(score_SN: Tensor, mask_SN: Tensor, temperature: float) -> Tensor:
     centred_SN = torch.where(mask_SN, score_SN - masked_mean(score_SN, mask_SN), 0.0)
     variance_S1 = masked_mean(centred_SN * centred_SN, mask_SN)
     scale_S1 = temperature * (variance_S1 + _TINY).sqrt()
-    unit_SN = centred_SN / scale_S1
-    above_SNN = torch.sigmoid(unit_SN[:, :, None] - unit_SN[:, None, :])
-    return (above_SNN @ mask_SN[:, :, None].to(above_SNN.dtype)).squeeze(2) - 0.5
+    mask = mask_SN.to(score_SN.dtype)
+    ranks_SN: Tensor = _PairwiseSigmoid.apply(centred_SN / scale_S1, mask)  # type: ignore[no-untyped-call]
+    return ranks_SN - 0.5  # every stock is half above itself
+
+
+class _PairwiseSigmoid(torch.autograd.Function):
+    """out_i = Σ_j m_j σ(u_i − u_j) per day, a few days at a time; pairs are recomputed backwards.
+
+    With p = σ(1 − σ), which is symmetric, the gradient is g_k Σ_j m_j p_kj − m_k Σ_i g_i p_ik.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, unit_SN: Tensor, mask_SN: Tensor) -> Tensor:
+        ctx.save_for_backward(unit_SN, mask_SN)
+        parts = [
+            torch.bmm(_above(unit), mask.unsqueeze(2)).squeeze(2)
+            for unit, mask in _in_chunks(unit_SN, mask_SN)
+        ]
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        parts = []
+        for unit, mask, gradient in _in_chunks(*ctx.saved_tensors, gradients[0]):
+            above_SNN = _above(unit)
+            slope_SNN = above_SNN.sub_(above_SNN.square())
+            by_mask, by_gradient = torch.bmm(slope_SNN, torch.stack([mask, gradient], 2)).unbind(2)
+            parts.append(gradient * by_mask - mask * by_gradient)
+        return torch.cat(parts), None
+
+
+def _above(unit_SN: Tensor) -> Tensor:
+    return (unit_SN.unsqueeze(2) - unit_SN.unsqueeze(1)).sigmoid_()
+
+
+def _in_chunks(*tensors_SN: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The same few days of each tensor at a time."""
+    first = tensors_SN[0]
+    pairs = _PAIRS_IN_CACHE if first.device.type == "cpu" else _PAIRS_ON_DEVICE
+    days = max(1, pairs // first.shape[1] ** 2)
+    return zip(*(torch.split(tensor, days) for tensor in tensors_SN), strict=True)
 
 
 def rank_correlation(
@@ -70,12 +110,13 @@ def rank_correlation(
 ) -> tuple[Tensor, Tensor]:
     """([S] relaxed Spearman correlation of score and label, [S] whether the day counts).
 
-    Wide or long slices are thinned to every k-th stock so that memory stays bounded.
+    More than STOCK_LIMIT stocks are thinned to every k-th one, from a start drawn from torch's
+    global random state, so that each has its turn.
     """
-    days, stocks = score_SN.shape
-    keep = min(STOCK_LIMIT, math.isqrt(PAIR_LIMIT // days))
-    every = slice(None, None, -(-stocks // keep))
-    score_SN, label_SN, mask_SN = score_SN[:, every], label_SN[:, every], mask_SN[:, every]
+    every = -(-score_SN.shape[1] // STOCK_LIMIT)
+    if every > 1:
+        kept = slice(int(torch.randint(every, ())), None, every)
+        score_SN, label_SN, mask_SN = score_SN[:, kept], label_SN[:, kept], mask_SN[:, kept]
     soft_SN = soft_ranks(score_SN, mask_SN, temperature)
     return pearson(soft_SN, hard_ranks(label_SN, mask_SN), mask_SN)
 

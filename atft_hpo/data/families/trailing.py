@@ -27,7 +27,7 @@ _LEAST_VARIANCE = 1e-11
 def shift(x_NT: Array, rows: int) -> Array:
     """The value `rows` rows before; NaN where there is none."""
     out_NT = np.full_like(x_NT, np.nan)
-    out_NT[:, rows:] = x_NT[:, : x_NT.shape[1] - rows]
+    out_NT[:, rows:] = x_NT[:, : max(x_NT.shape[1] - rows, 0)]
     return out_NT
 
 
@@ -132,6 +132,8 @@ class Trailing:
     @cached_property
     def _first(self) -> Array:
         """[N, 1] first known value of each stock, 0 without one."""
+        if self.x.shape[1] == 0:
+            return np.zeros((len(self.x), 1))
         known = ~np.isnan(self.x)
         first = np.take_along_axis(self.x, known.argmax(axis=1)[:, None], axis=1)
         return np.nan_to_num(first, nan=0.0)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from atft_hpo.config.schema import PHASE_NAMES, Config, PhasesConfig
 from atft_hpo.config.search_schema import Section
-from atft_hpo.config.toml import build_config
+from atft_hpo.config.toml import build_config, parse_config
 from atft_hpo.errors import ConfigError
 
 
@@ -97,7 +97,6 @@ def test_phases_can_be_given_as_models() -> None:
         ({"slices": {"context_days": 5}}, "context_days is 5; .*lookback_days = 20"),
         ({"data": {"horizons_days": [5, 1]}}, "ascending days beginning with 1"),
         ({"data": {"horizons_days": []}}, "ascending days beginning with 1"),
-        ({"data": {"horizons_days": [1, 5]}}, "horizon_weights has 4 values for 2 horizons"),
         ({"objective": {"horizon_days": 3}}, "objective.horizon_days is 3; expected one of"),
         ({"split": {"train_share": 0.9}}, "must stay below 1"),
         ({"split": {"fold": 1}}, "split.fold is 1, but split.folds is 1"),
@@ -142,3 +141,12 @@ def test_choices_keep_their_types(choice: Any) -> None:
     assert stored.type == "categorical"
     assert stored.choices[0] == choice
     assert type(stored.choices[0]) is type(choice)
+
+
+def test_fewer_horizons_shorten_the_default_weights_only() -> None:
+    config = parse_config("[data]\nhorizons_days = [1, 5]\n[phases.gat]\nepochs = 2\n")
+    assert config.phases.gat.horizon_weights == (1.0, 0.8)
+    assert config.phases.gat.epochs == 2
+    assert config.phases.augmentation.patience == 5
+    with pytest.raises(ConfigError, match="3 values for 2 horizons"):
+        parse_config("[data]\nhorizons_days = [1, 5]\n[phases.gat]\nhorizon_weights = [1, 1, 1]\n")

@@ -1,11 +1,10 @@
-"""Grouped networks are the plain ones, one by one; chunks and dead tokens change nothing."""
+"""The selection is its definition; chunks, dead tokens and the device change nothing."""
 
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from atft_hpo.model.selection import FeatureNetworks, VariableSelection
+from atft_hpo.model.selection import VariableSelection
 from atft_hpo.model.tabulated import KNOTS
 
 FEATURES, COLUMNS, HIDDEN = 7, (4, 1), 6
@@ -31,64 +30,18 @@ def inputs(stocks: int = 5, days: int = 20) -> tuple[Tensor, Tensor, dict[str, T
     return x_NTF, alive_NT, channels
 
 
-def one_network(
-    networks: FeatureNetworks, f: int, u_c: Tensor, entry_Hc: Tensor, skip_Hc: Tensor
-) -> Tensor:
-    """Equations 2–5 of Lim et al. for one feature and one token, u = (x, channels…)."""
-    first = F.elu(entry_Hc @ u_c + networks.entry_bias[f, :, 0])
-    mixed = networks.mix_weight[f] @ first + networks.mix_bias[f, :, 0]
-    value, gate = (networks.gate_weight[f] @ mixed + networks.gate_bias[f, :, 0]).chunk(2)
-    skip = skip_Hc @ u_c + networks.skip_bias[f, :, 0]
-    gain, bias = networks.norm_gain[f, :, 0], networks.norm_bias[f, :, 0]
-    return F.layer_norm(skip + value * gate.sigmoid(), (len(first),), gain, bias)
-
-
-def test_grouped_networks_are_the_plain_ones() -> None:
-    networks = FeatureNetworks(3, HIDDEN)
-    torch.nn.init.normal_(networks.norm_gain)
-    torch.nn.init.normal_(networks.norm_bias)
-    x_FB, channels_FcB = torch.randn(3, 4), torch.randn(3, 2, 4)
-    weight_FHc = torch.randn(3, 2 * HIDDEN, 2)
-    grouped = networks(x_FB, [(weight_FHc, channels_FcB)])
-    for f in range(3):
-        entry = torch.cat([networks.entry_weight[f], weight_FHc[f, :HIDDEN]], dim=1)
-        skip = torch.cat([networks.skip_weight[f], weight_FHc[f, HIDDEN:]], dim=1)
-        for b in range(4):
-            u_c = torch.cat([x_FB[f, b, None], channels_FcB[f, :, b]])
-            expected = one_network(networks, f, u_c, entry, skip)
-            assert torch.allclose(grouped[f, :, b], expected, atol=1e-5)
-
-
-def test_gradients_of_grouped_networks() -> None:
-    networks = FeatureNetworks(2, 3).double()
-    x_FB, channels_FcB = torch.randn(2, 3).double(), torch.randn(2, 2, 3).double()
-    weight_FHc = torch.randn(2, 6, 2).double().requires_grad_()
-    parameters = tuple(networks.parameters())
-
-    def run(weight_FHc: Tensor, *_: Tensor) -> Tensor:
-        out: Tensor = networks(x_FB, [(weight_FHc, channels_FcB)])
-        return out
-
-    assert torch.autograd.gradcheck(run, (weight_FHc, *parameters))
-
-
-def test_parameters_per_feature() -> None:
-    count = sum(p.numel() for p in FeatureNetworks(1, 64).parameters())
-    assert count == 3 * 64**2 + 9 * 64
-
-
 def test_is_the_weighted_sum_of_the_networks() -> None:
     module, (x_NTF, alive_NT, channels) = selection().eval(), inputs()
     x_NTF = KNOTS[(x_NTF.unsqueeze(-1) - KNOTS).abs().argmin(dim=-1)]  # where tables are exact
     x_BF = x_NTF.flatten(0, 1)
     others = [f for f in range(FEATURES) if f not in COLUMNS]
-    added = [(module.added[n](), c.flatten(0, 1).permute(1, 2, 0)) for n, c in channels.items()]
-    value_FHB = torch.empty(FEATURES, HIDDEN, len(x_BF))
-    value_FHB[others] = module.networks(x_BF[:, others].T)
-    value_FHB[list(COLUMNS)] = module.fan_networks(x_BF[:, list(COLUMNS)].T, added)
+    added = [(module.added[n](), c.flatten(0, 1)) for n, c in channels.items()]
     weight_BF = module.weights(x_BF)
     assert torch.allclose(weight_BF.sum(1), torch.ones(len(x_BF)))
-    expected_BH = torch.einsum("bf,fhb->bh", weight_BF, value_FHB)
+    columns = list(COLUMNS)
+    expected_BH = torch.einsum(
+        "bf,fhb->bh", weight_BF[:, others], module.networks(x_BF[:, others].T)
+    ) + module.fan_networks.weighted_sum(x_BF[:, columns], weight_BF[:, columns], added, 999)
     expected = expected_BH.view(*alive_NT.shape, -1) * alive_NT.unsqueeze(-1)
     assert torch.allclose(module(x_NTF, alive_NT, channels), expected, atol=1e-5)
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from atft_hpo.model import tabulated
-from atft_hpo.model.selection import FeatureNetworks
-from atft_hpo.model.tabulated import CELLS, KNOTS, LIMIT, weighted_sum
+from atft_hpo.model.grouped import FeatureNetworks
+from atft_hpo.model.tabulated import CELLS, KNOTS, LIMIT, interpolated_sum
 
 
 def plain(x_BF: Tensor, weight_BF: Tensor, table_FMH: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def draw(tokens: int, features: int, hidden: int, seed: int = 0) -> tuple[Tensor
 @given(st.integers(1, 40), st.integers(1, 5), st.integers(1, 4), st.integers(0, 2**31))
 def test_equals_the_definition_with_gradients(b: int, f: int, h: int, seed: int) -> None:
     inputs = draw(b, f, h, seed)
-    ours, theirs = weighted_sum(*inputs), plain(*inputs)
+    ours, theirs = interpolated_sum(*inputs), plain(*inputs)
     assert torch.allclose(ours, theirs)
     direction = torch.randn_like(ours)
     pairs = zip(
@@ -42,15 +42,15 @@ def test_equals_the_definition_with_gradients(b: int, f: int, h: int, seed: int)
 
 
 def test_gradcheck() -> None:
-    assert torch.autograd.gradcheck(weighted_sum, draw(5, 3, 2))
+    assert torch.autograd.gradcheck(interpolated_sum, draw(5, 3, 2))
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs = draw(50, 3, 2)
-    whole = weighted_sum(*inputs)
+    whole = interpolated_sum(*inputs)
     gradients = torch.autograd.grad(whole.sum(), inputs)
     monkeypatch.setattr(tabulated, "BLOCK_TOKENS", 7)
-    again = weighted_sum(*inputs)
+    again = interpolated_sum(*inputs)
     assert torch.allclose(again, whole)
     pairs = zip(torch.autograd.grad(again.sum(), inputs), gradients, strict=True)
     assert all(torch.allclose(a, b) for a, b in pairs)
@@ -59,8 +59,10 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_exact_at_knots_and_linear_beyond() -> None:
     table_FMH = torch.randn(1, CELLS + 1, 3)
     one = torch.ones(CELLS + 1, 1)
-    assert torch.allclose(weighted_sum(KNOTS.unsqueeze(1), one, table_FMH), table_FMH[0], atol=1e-6)
-    beyond = weighted_sum(torch.tensor([[LIMIT + 1.0]]), torch.ones(1, 1), table_FMH)
+    assert torch.allclose(
+        interpolated_sum(KNOTS.unsqueeze(1), one, table_FMH), table_FMH[0], atol=1e-6
+    )
+    beyond = interpolated_sum(torch.tensor([[LIMIT + 1.0]]), torch.ones(1, 1), table_FMH)
     slope = (table_FMH[0, -1] - table_FMH[0, -2]) * CELLS / (2 * LIMIT)
     assert torch.allclose(beyond[0], table_FMH[0, -1] + slope, atol=1e-4)
 
@@ -71,7 +73,7 @@ def test_close_to_the_networks_themselves() -> None:
     weight_BF = torch.rand(400, 50).softmax(dim=-1)
     with torch.no_grad():
         exact = torch.einsum("bf,fhb->bh", weight_BF, networks(x_BF.T))
-        error = weighted_sum(x_BF, weight_BF, networks.table()) - exact
+        error = interpolated_sum(x_BF, weight_BF, networks(KNOTS.expand(50, -1)).mT) - exact
     assert error.square().mean().sqrt() < 3e-3 * exact.std()
 
 
@@ -82,7 +84,7 @@ def test_order_is_stable_on_either_path() -> None:
 
 def test_no_tokens() -> None:
     x_BF, weight_BF, table_FMH = draw(0, 3, 2)
-    out = weighted_sum(x_BF, weight_BF, table_FMH)
+    out = interpolated_sum(x_BF, weight_BF, table_FMH)
     assert out.shape == (0, 2)
     assert not torch.autograd.grad(out.sum(), table_FMH)[0].any()
 
@@ -90,5 +92,5 @@ def test_no_tokens() -> None:
 def test_a_nan_stays_in_its_token() -> None:
     x_BF, weight_BF, table_FMH = (t.detach() for t in draw(4, 3, 2))
     x_BF[2, 1] = torch.nan
-    finite = weighted_sum(x_BF, weight_BF, table_FMH).isfinite().all(dim=1)
+    finite = interpolated_sum(x_BF, weight_BF, table_FMH).isfinite().all(dim=1)
     assert finite.tolist() == [True, True, False, True]

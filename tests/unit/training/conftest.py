@@ -51,13 +51,13 @@ def tiny_config(**changes: Any) -> Config:
     return build_config(merged(TINY, changes))
 
 
-def market(path: Path) -> Path:
-    """A tidy table: a common factor, an AR signal that predicts tomorrow's return, noise."""
+def market(path: Path, strength: float = 0.008) -> Path:
+    """A tidy table: sector factors, a signal worth `strength` of return per std, noise."""
     generator = np.random.default_rng(0)
     signal = generator.standard_normal((DAYS, STOCKS))
     factor = generator.standard_normal((DAYS, 3))[:, np.arange(STOCKS) % 3]
     returns = 0.01 * (0.8 * factor + generator.standard_normal((DAYS, STOCKS)))
-    returns[2:] += 0.008 * signal[:-2]  # known at d, traded at d + 1, earned at d + 2
+    returns[2:] += strength * signal[:-2]  # known at d, traded at d + 1, earned at d + 2
     day = np.repeat(np.arange(DAYS), STOCKS)
     table = pl.DataFrame(
         {
@@ -86,6 +86,13 @@ def panel(tmp_path_factory: pytest.TempPathFactory) -> Panel:
     """The packed market."""
     root = tmp_path_factory.mktemp("training")
     return pack_table(market(root / "market.parquet"), root / "panel", tiny_config().data)
+
+
+@pytest.fixture(scope="session")
+def barren_panel(tmp_path_factory: pytest.TempPathFactory) -> Panel:
+    """The same market without the signal."""
+    root = tmp_path_factory.mktemp("barren")
+    return pack_table(market(root / "market.parquet", 0.0), root / "panel", tiny_config().data)
 
 
 @pytest.fixture(autouse=True)

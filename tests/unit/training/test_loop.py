@@ -140,6 +140,15 @@ def test_the_planted_signal_is_found(whole: Whole) -> None:
     assert reports[-1].metrics["hit_rate"] > 0.7
 
 
+def test_nothing_is_found_where_there_is_nothing(
+    config_of: ConfigOf, barren_panel: Panel, tmp_path: Path
+) -> None:
+    result = run_phases(config_of(), barren_panel, RunPaths(tmp_path), CPU, go_on)
+    for report in result.history:
+        assert abs(report.metrics["rank_ic_t"]) < 3
+        assert abs(report.metrics["ic"]) < 3 / (28 * 30) ** 0.5
+
+
 def test_the_result_is_of_the_last_phase_and_its_window(whole: Whole) -> None:
     result, paths, reports = whole
     assert result.best_step == 4001

@@ -14,18 +14,19 @@ from atft_hpo.data.features import build_features
 def random_prices(days: int = 280, stocks: int = 9, seed: int = 0) -> pl.DataFrame:
     """Random walks in three sectors; S0 skips days, S1 is listed late, S2 leaves, some volumes 0.
 
-    S3 trades without any change of price for 30 days. `member` is the universe: S4 joins and leaves.
+    S3's price stands still for a while. `member` is the universe: S4 joins and leaves.
     """
     rng = np.random.default_rng(seed)
     shape = (days, stocks)
     market = rng.normal(0, 0.008, (days, 1))
     close = 50 * np.exp(np.cumsum(market + rng.normal(0, 0.02, shape), axis=0))
-    close[100:130, 3] = close[100, 3]
+    still = slice(days // 3, days // 2)
+    close[still, 3] = close[still.start, 3]
     open_ = close * np.exp(rng.normal(0, 0.005, shape))
     high = np.maximum(open_, close) * np.exp(np.abs(rng.normal(0, 0.006, shape)))
     low = np.minimum(open_, close) * np.exp(-np.abs(rng.normal(0, 0.006, shape)))
     for price in (open_, high, low):
-        price[100:130, 3] = close[100, 3]
+        price[still, 3] = close[still.start, 3]
     volume = np.round(np.exp(rng.normal(9, 1, shape)))
     volume[rng.random(shape) < 0.02] = 0
     day, stock = (x.ravel() for x in np.indices(shape))

@@ -135,12 +135,3 @@ def test_feature_equals_its_formula(
     date = prices.filter(pl.col("day") == DAY)["date"][0]
     found = features.filter((pl.col("code") == STOCK) & (pl.col("date") == date))[name].item()
     assert found == pytest.approx(FORMULAS[name](Past(prices)), rel=2e-5, abs=1e-7)
-
-
-def market_returns(prices: pl.DataFrame, group: str | None = None) -> pl.DataFrame:
-    """Mean one-day log return of the universe (or of each sector in it), stocks that skip left out."""
-    frame = prices.sort("code", "day").with_columns(
-        r=pl.col("close").log().diff().over("code"), gap=pl.col("day").diff().over("code")
-    )
-    keys = ["day", group] if group else ["day"]
-    return frame.filter(pl.col("member") & (pl.col("gap") == 1)).group_by(keys).agg(m="r".__class__ and pl.col("r").mean())

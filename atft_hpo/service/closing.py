@@ -1,0 +1,97 @@
+"""What is said when an agent goes home: outcomes, the best trial, its files, what to do next."""
+
+from rich.console import Console
+from rich.table import Table
+
+from atft_hpo.results.report import write_report
+from atft_hpo.search.outcome import Outcome
+from atft_hpo.search.records import StudyRecord, TrialRecord
+from atft_hpo.service.agent import Farewell
+from atft_hpo.service.records import load_study
+from atft_hpo.service.storage import Database
+
+
+def close_session(database: Database, name: str, farewell: Farewell, console: Console) -> None:
+    """Print how the study stands, and write its report when it has come to its end.
+
+    Raises:
+        VolumeError: the report cannot be written.
+    """
+    study = load_study(database, name)
+    console.print(outcome_table(study))
+    lines = best_lines(study)
+    if study.trials and not farewell.interrupted:
+        report = write_report(study, database.volume.study(name).report)
+        lines.append(f"report         {report}")
+    lines += ["", *standing_lines(study, farewell), *next_lines(study)]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def outcome_table(study: StudyRecord) -> Table:
+    """Trials by outcome, with what each means."""
+    table = Table("outcome", "trials", "meaning", box=None, title=f"Study {study.name}")
+    for outcome in Outcome:
+        count = sum(trial.outcome is outcome for trial in study.trials)
+        if count:
+            table.add_row(outcome.name, str(count), outcome.value)
+    unfinished = sum(trial.outcome is None for trial in study.trials)
+    if unfinished:
+        table.add_row("unfinished", str(unfinished), "running, or continued by the same command")
+    done = len(study.trials) - unfinished
+    table.add_row("total", str(done), f"of {study.target_trials} asked for")
+    return table
+
+
+def best_lines(study: StudyRecord) -> list[str]:
+    """The best trial: value, parameters, files."""
+    best = study.best()
+    if best is None:
+        return ["no trial is COMPLETE yet"]
+    metric = study.config.objective.metric
+    lines = [f"best trial {best.number}: {metric} {best.value:.4g}{_last_epoch(best)}"]
+    lines += [f"    {key} = {_plain(value)}" for key, value in best.params.items()]
+    lines += [f"configuration  {best.directory}/config.toml"]
+    if best.attempts:
+        lines += [f"checkpoints    {best.directory}/attempt-{best.attempts[-1].attempt}/"]
+    return lines
+
+
+def standing_lines(study: StudyRecord, farewell: Farewell) -> list[str]:
+    """One line: done, stopped, or interrupted, and what changes that."""
+    done = sum(trial.outcome is not None for trial in study.trials)
+    if farewell.interrupted:
+        return [
+            f"interrupted with {done} of {study.target_trials} done; the same command continues"
+        ]
+    if farewell.stop:
+        return [f"no new trial starts: {farewell.stop.reason}"]
+    if done >= study.target_trials:
+        return [f"all {done} trials are done; ask for more with a larger --trials (HPO_TRIALS)"]
+    return []
+
+
+def next_lines(study: StudyRecord) -> list[str]:
+    """The three commands to try next."""
+    name = study.name
+    if study.best() is None:
+        commands = [f"status {name}", f"report {name}", f"resume {name}"]
+    else:
+        more = study.target_trials + 10
+        commands = [
+            f"export {name} --out best.toml",
+            "train best.toml",
+            f"resume {name} --trials {more}",
+        ]
+    return ["next:", *(f"    atft-hpo {command}" for command in commands)]
+
+
+def _last_epoch(trial: TrialRecord) -> str:
+    metrics = trial.epochs[-1].metrics if trial.epochs else {}
+    named = {"IC": "ic", "RankIC": "rank_ic", "Sharpe": "sharpe"}
+    words = [f"{label} {metrics[key]:+.3f}" for label, key in named.items() if key in metrics]
+    return f" (last epoch: {', '.join(words)})" if words else ""
+
+
+def _plain(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
