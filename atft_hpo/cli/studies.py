@@ -107,7 +107,7 @@ def status(
     """
     from json import dumps
 
-    from atft_hpo.service.live import status_table
+    from atft_hpo.service.live import status_view
     from atft_hpo.service.status import as_json, read_all, read_status
 
     database = open_storage(read_machine())
@@ -120,7 +120,7 @@ def status(
     if not found:
         out.print("no study yet; atft-hpo run STUDY.toml starts one")
     for one in found:
-        out.print(status_table(one))
+        out.print(status_view(one))
         if one.stop_reason:
             out.print(one.stop_reason, markup=False)
 

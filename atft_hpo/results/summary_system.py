@@ -87,7 +87,7 @@ def gradients(result: TrainingResult) -> list[str]:
     )
     return [
         *head,
-        "Mean over the epochs of each phase.",
+        "Of the weighted terms, with respect to the forecast; mean over the epochs of each phase.",
         "",
         *markdown_table(("Phase", *terms), table),
     ]

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 from sqlalchemy import Connection, RowMapping, text
 
 from atft_hpo.service.epochs import decode_epoch
@@ -37,7 +38,7 @@ class LiveView:
         """Redraw when it is time."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + self._period
-            self._live.update(status_table(read_status(self._database, self._study)), refresh=True)
+            self._live.update(status_view(read_status(self._database, self._study)), refresh=True)
 
     def ended(self, trial: RowMapping) -> None:
         """A line above the table."""
@@ -108,12 +109,15 @@ def open_view(database: Database, study: str, console: Console) -> Iterator[Live
         yield LiveView(database, study, live)
 
 
-def status_table(status: StudyStatus) -> Table:
-    """Running trials, and the counts in the caption."""
-    table = Table(*_COLUMNS, caption=counts_line(status), caption_justify="left", box=None)
+def status_view(status: StudyStatus) -> RenderableType:
+    """Running trials, if any, and a line of counts."""
+    counts = Text(counts_line(status), no_wrap=True)
+    if not status.running:
+        return counts
+    table = Table(*_COLUMNS, box=None)
     for trial in status.running:
         table.add_row(*_cells(trial))
-    return table
+    return Group(table, counts)
 
 
 def counts_line(status: StudyStatus) -> str:

@@ -87,7 +87,7 @@ def train_epoch(
 def term_gradient_norms(
     forecast: ForecastLike, targets: SliceTargets, rules: LossRules
 ) -> dict[str, float]:
-    """Norm of each unweighted term's gradient with respect to the forecast, as `grad_norm_<term>`.
+    """Norm of each weighted term's gradient with respect to the forecast, as `grad_norm_<term>`.
 
     On the forecast, not the weights: it needs no pass through the model.
     """
@@ -96,7 +96,7 @@ def term_gradient_norms(
     for name, term in loss_terms(leaves, targets, rules).items():
         gradients = torch.autograd.grad(term, leaves, allow_unused=True)
         squares = [float(g.square().sum()) for g in gradients if g is not None]
-        norms[f"grad_norm_{name}"] = math.sqrt(sum(squares))
+        norms[f"grad_norm_{name}"] = getattr(rules.weights, name) * math.sqrt(sum(squares))
     return norms
 
 

@@ -54,6 +54,17 @@ def make_agent(database: Database, settings: Settings, view: Quiet) -> Callable[
 
 
 @pytest.fixture
+def alive() -> Callable[[int], bool]:
+    """Whether a process runs."""
+
+    def is_alive(pid: int) -> bool:
+        stat = Path(f"/proc/{pid}/stat")
+        return stat.exists() and stat.read_text().split()[2] != "Z"
+
+    return is_alive
+
+
+@pytest.fixture
 def rows(database: Database) -> Callable[[str], list[Any]]:
     def read(query: str) -> list[Any]:
         return list(database.run(lambda connection: connection.execute(text(query)).all()))

@@ -144,3 +144,14 @@ def test_the_license_text_is_the_declared_license(root, pyproject):
 def test_the_changelog_starts_with_unreleased(root):
     headings = re.findall(r"^## (.+)$", (root / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert headings[0] == "Unreleased"
+
+
+def test_files_beside_the_code_are_part_of_the_package(root, pyproject):
+    declared = {
+        path
+        for package, patterns in pyproject["tool"]["setuptools"]["package-data"].items()
+        for pattern in patterns
+        for path in (root / package.replace(".", "/")).glob(pattern)
+    }
+    present = {path for path in (root / "atft_hpo").rglob("*") if path.is_file()}
+    assert {path for path in present if path.suffix not in (".py", ".pyc")} == declared

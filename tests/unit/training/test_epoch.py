@@ -9,7 +9,8 @@ import torch
 from atft_hpo.config.schema import Config
 from atft_hpo.data.panel import Panel
 from atft_hpo.errors import NonFiniteError
-from atft_hpo.training.epoch import EpochFacts, train_epoch
+from atft_hpo.training.epoch import EpochFacts, term_gradient_norms, train_epoch
+from atft_hpo.training.losses import LossRules, SliceTargets
 from atft_hpo.training.report import Decision
 from atft_hpo.training.state import RunState
 
@@ -124,3 +125,18 @@ def test_stock_subsets_make_more_steps_of_the_same_samples(
     )
     assert whole.samples == parts.samples
     assert parts.train["optimizer_steps"] == 3 * whole.train["optimizer_steps"]
+
+
+def test_gradient_norms_grow_with_the_terms_weight(config_of: ConfigOf, panel: Panel) -> None:
+    config = config_of()
+    run = begin(config, panel)
+    batch = run.source.batch(run.source.evaluation_plan(run.source.split.train)[0])
+    forecast, targets = run.model(batch), SliceTargets.of(batch)
+    norms = []
+    for weight in (1.0, 3.0):
+        weights = run.phases[0].config.weights.model_copy(update={"point": weight})
+        phase = run.phases[0].config.model_copy(update={"weights": weights})
+        rules = LossRules.of(config, phase)
+        norms.append(term_gradient_norms(forecast, targets, rules)["grad_norm_point"])
+    assert norms[1] == pytest.approx(3.0 * norms[0])
+    assert norms[0] > 0.0

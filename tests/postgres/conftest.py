@@ -1,0 +1,54 @@
+"""Fixtures for what talks to Postgres and, under it, Optuna."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from atft_hpo.service.leases import Claim, LeaseTimes, claim
+from atft_hpo.service.storage import Database
+
+
+@pytest.fixture
+def rows(database: Database) -> Callable[[str], list[Any]]:
+    """Rows of a query."""
+
+    def read(query: str) -> list[Any]:
+        return list(database.run(lambda connection: connection.execute(text(query)).all()))
+
+    return read
+
+
+@pytest.fixture
+def take(database: Database) -> Callable[..., Claim]:
+    """Claims a slot of the study `race`; with `seconds` below 0 the lease is expired at once."""
+
+    def take_one(seconds: float = 30.0) -> Claim:
+        found = claim(database, "race", "host:1:a", LeaseTimes(lease=seconds))
+        assert isinstance(found, Claim)
+        return found
+
+    return take_one
+
+
+@pytest.fixture
+def short_directory() -> Iterator[Path]:
+    """Outside of pytest's directory, which every pytest run closes to the server's user."""
+    path = Path(tempfile.mkdtemp(prefix="atft-pg-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def alive() -> Callable[[int], bool]:
+    """Whether a process runs."""
+
+    def is_alive(pid: int) -> bool:
+        stat = Path(f"/proc/{pid}/stat")
+        return stat.exists() and stat.read_text().split()[2] != "Z"
+
+    return is_alive

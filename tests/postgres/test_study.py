@@ -1,0 +1,90 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atft_hpo.config.toml import load_config, with_values
+from atft_hpo.errors import StudyError, VolumeError
+from atft_hpo.service.requests import request_stop
+from atft_hpo.service.storage import Database
+from atft_hpo.service.study import create_or_continue, open_study, resume_study
+
+pytestmark = pytest.mark.postgres
+MakeStudy = Callable[..., Any]
+
+
+def test_is_created_with_a_file_in_the_volume(database: Database, make_study: MakeStudy) -> None:
+    study = make_study(budget={"trials": 7})
+    assert (study.name, study.target_trials) == ("race", 7)
+    assert study.panel == database.volume.root / "panels" / "p"
+    assert load_config(database.volume.study("race").config) == study.config
+    assert open_study(database, "race") == study
+    assert database.optuna_storage.get_study_name_from_id(study.optuna_id) == "race"
+
+
+def test_total_is_only_raised_and_the_budget_is_the_latest(
+    database: Database, make_study: MakeStudy
+) -> None:
+    make_study(budget={"trials": 7})
+    assert make_study(budget={"trials": 9, "max_attempts": 5}).target_trials == 9
+    study = make_study(budget={"trials": 3})
+    assert study.target_trials == 9
+    assert (study.config.budget.trials, study.config.budget.max_attempts) == (9, 3)
+    assert resume_study(database, "race").target_trials == 9
+    assert resume_study(database, "race", 12).target_trials == 12
+    assert open_study(database, "race").config.budget.trials == 12
+
+
+@pytest.mark.parametrize("again", ["create", "resume"])
+def test_running_again_lifts_a_stop(database: Database, make_study: MakeStudy, again: str) -> None:
+    make_study()
+    request_stop(database, "race", "now")
+    assert open_study(database, "race").stop_mode == "now"
+    study = make_study() if again == "create" else resume_study(database, "race")
+    assert study.stop_mode == ""
+
+
+def test_changed_space_is_another_study(database: Database, make_config: MakeStudy) -> None:
+    config = make_config()
+    panel = database.volume.root / "p"
+    create_or_continue(database, config, panel, "f")
+    changed = with_values(config, {"study.question": "new"})
+    tree = changed.model_dump(mode="json", exclude_none=True)
+    tree["search"]["space"]["model.dropout"]["high"] = 0.4
+    changed = type(config).model_validate(tree)
+    with pytest.raises(StudyError, match=r"space has changed.*0.5 → 0.4.*another study.name"):
+        create_or_continue(database, changed, panel, "f")
+
+
+def test_changed_setting_is_another_study(database: Database, make_config: MakeStudy) -> None:
+    panel = database.volume.root / "p"
+    create_or_continue(database, make_config(), panel, "f")
+    changed = make_config(objective={"metric": "ic"})
+    with pytest.raises(StudyError, match=r"objective.metric: sharpe → ic.*another study.name"):
+        create_or_continue(database, changed, panel, "f")
+
+
+def test_changed_data_are_another_study(database: Database, make_config: MakeStudy) -> None:
+    panel = database.volume.root / "p"
+    create_or_continue(database, make_config(), panel, "a" * 64)
+    with pytest.raises(StudyError, match="data have changed"):
+        create_or_continue(database, make_config(), panel, "b" * 64)
+
+
+def test_panel_outside_the_volume_keeps_its_path(
+    database: Database, make_config: MakeStudy
+) -> None:
+    study = create_or_continue(database, make_config(), Path("/elsewhere/p"), "f")
+    assert study.panel == Path("/elsewhere/p")
+
+
+def test_unknown_study(database: Database) -> None:
+    with pytest.raises(StudyError, match=r"no study named 'race'.*atft-hpo run STUDY.toml"):
+        open_study(database, "race")
+
+
+def test_unwritable_volume(database: Database, make_config: MakeStudy) -> None:
+    database.volume.root.write_text("a file")
+    with pytest.raises(VolumeError, match="cannot be written"):
+        create_or_continue(database, make_config(), Path("/p"), "f")

@@ -1,0 +1,36 @@
+"""An agent in a process of its own, with short leases, whose trials run `quick_trial.py`.
+
+python quick_agent.py STUDY WORKERS LEASE_SECONDS
+"""
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from atft_hpo.config.settings import read_settings
+from atft_hpo.service.agent import Agent
+from atft_hpo.service.launchers import LocalLauncher
+from atft_hpo.service.leases import LeaseTimes
+from atft_hpo.service.live import open_view
+from atft_hpo.service.slots import Place
+from atft_hpo.service.storage import open_database
+from atft_hpo.service.study import open_study
+
+QUICK_TRIAL = Path(__file__).with_name("quick_trial.py")
+
+
+def main(name: str, workers: int, lease: float) -> int:
+    settings = read_settings()
+    database = open_database(settings)
+    launcher = LocalLauncher(database.url, settings, (sys.executable, str(QUICK_TRIAL)))
+    times = LeaseTimes(lease=lease, renew=lease / 8, poll=0.02, idle=0.1, grace=5.0)
+    places = [Place(i, None, 1) for i in range(workers)]
+    study = open_study(database, name)
+    with open_view(database, name, Console(width=200)) as view:
+        farewell = Agent(database, study, launcher, places, view, times).run()
+    return 130 if farewell.interrupted else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))

@@ -1,0 +1,89 @@
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from atft_hpo.config.settings import Settings
+from atft_hpo.errors import VolumeError
+from atft_hpo.paths import Volume
+from atft_hpo.service.launchers import Handle, LocalLauncher, TrialJob
+from atft_hpo.service.leases import Lease
+from atft_hpo.service.slots import Place
+from atft_hpo.service.trial_process import Orders, parse_orders
+
+URL = "postgresql+psycopg2://me:secret@host/base"
+Start = Callable[..., Handle]
+
+
+def job(tmp_path: Path, place: Place | None = None) -> TrialJob:
+    return TrialJob(Lease("s", 3, 17), place or Place(0, None, 2), tmp_path / "a" / "log.txt")
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    def begin(code: str, place: Place | None = None) -> Handle:
+        settings = Settings(None, Volume(tmp_path), "cpu")
+        launcher = LocalLauncher(URL, settings, (sys.executable, "-c", code))
+        return launcher.start(job(tmp_path, place))
+
+    return begin
+
+
+def ended(handle: Handle) -> int:
+    while (code := handle.poll()) is None:
+        time.sleep(0.01)
+    return code
+
+
+def test_arguments_are_what_a_trial_process_reads(tmp_path: Path) -> None:
+    arguments = job(tmp_path).arguments
+    assert parse_orders(arguments) == Orders(Lease("s", 3, 17), threads=2, parent=os.getpid())
+    assert "secret" not in " ".join(arguments)
+
+
+def test_prints_go_to_the_log_and_the_url_to_the_environment(start: Start, tmp_path: Path) -> None:
+    names = ("ATFT_HPO_STORAGE", "ATFT_HPO_DEVICE", "CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+    code = f"import os, sys; print([os.environ[n] for n in {names}]); sys.exit(7)"
+    assert ended(start(code, Place(1, "5", 3))) == 7
+    assert (tmp_path / "a" / "log.txt").read_text() == f"{[URL, 'cpu', '5', '3']}\n"
+
+
+def test_cpu_trials_see_no_gpu(start: Start, tmp_path: Path) -> None:
+    ended(start("import os; print(repr(os.environ['CUDA_VISIBLE_DEVICES']))"))
+    assert (tmp_path / "a" / "log.txt").read_text() == "''\n"
+
+
+def test_process_has_a_session_of_its_own(start: Start) -> None:
+    handle = start("import time; time.sleep(60)")
+    assert os.getsid(handle.pid) == handle.pid
+    handle.terminate()
+    assert ended(handle) == -15
+
+
+def test_kill_ends_what_it_has_started_and_may_be_repeated(start: Start, tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "print(child.pid, flush=True); time.sleep(60)"
+    )
+    handle = start(code)
+    log = tmp_path / "a" / "log.txt"
+    while not log.read_text().endswith("\n"):
+        time.sleep(0.01)
+    handle.kill()
+    handle.kill()
+    assert ended(handle) == -9
+    child = Path(f"/proc/{int(log.read_text())}/stat")
+    deadline = time.monotonic() + 10
+    while child.exists() and child.read_text().split()[2] != "Z":
+        assert time.monotonic() < deadline, "the grandchild lives on"
+        time.sleep(0.01)
+
+
+def test_unwritable_volume(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a file where the directory belongs")
+    with pytest.raises(VolumeError, match="cannot be written"):
+        start("pass")
