@@ -83,10 +83,10 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
     return build_config(tree, "configuration with " + ", ".join(values))
 
 
-def nearest(key: str, valid: list[str]) -> str:
-    """A hint naming the nearest valid key, or all of them."""
+def nearest(key: str, valid: list[str], kind: str = "valid keys") -> str:
+    """A hint naming the nearest of `valid`, or all of them under the name `kind`."""
     close = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"valid keys: {', '.join(sorted(valid))}"
+    return f"did you mean {close[0]!r}?" if close else f"{kind}: {', '.join(sorted(valid))}"
 
 
 def section_at(path: tuple[str, ...]) -> type[BaseModel] | None:

@@ -97,7 +97,9 @@ def _read(source: Path, universe_column: str | None) -> pl.DataFrame:
         wanted = [*REQUIRED_COLUMNS, *([universe_column] if universe_column else [])]
         for name in wanted:
             if name not in found:
-                raise DataError(f"{source}: no column {name!r}; {nearest(name, found.names())}")
+                raise DataError(
+                    f"{source}: no column {name!r}; {nearest(name, found.names(), 'columns')}"
+                )
         optional = [name for name in (ADJUSTED_CLOSE, SECTOR) if name in found]
         columns = list(dict.fromkeys([*wanted, *optional]))
         return lazy.select(columns).with_columns(_types(found, universe_column)).collect()

@@ -179,7 +179,9 @@ def _classify(files: tuple[Path, ...], schema: pa.Schema, horizons: tuple[int, .
 
 def _require(column: str, file: Path, names: list[str], alternative: str = "") -> None:
     if column not in names:
-        raise DataError(f"{file}: no column {column!r}{alternative}; {nearest(column, names)}")
+        raise DataError(
+            f"{file}: no column {column!r}{alternative}; {nearest(column, names, 'columns')}"
+        )
 
 
 def _index(

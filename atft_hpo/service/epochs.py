@@ -65,11 +65,6 @@ def record_epoch(
     return database.run(work)
 
 
-def read_standing(database: Database, lease: Lease) -> Standing:
-    """Whether `lease` is still current."""
-    return database.run(lambda connection: _standing(connection, lease))
-
-
 def read_epochs(
     connection: Connection, study: str, number: int | None = None, daily: bool = True
 ) -> dict[int, tuple[EpochRecord, ...]]:

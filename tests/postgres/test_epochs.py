@@ -11,7 +11,6 @@ from atft_hpo.service.epochs import (
     Standing,
     read_epochs,
     read_peers,
-    read_standing,
     record_epoch,
 )
 from atft_hpo.service.leases import Claim, Lease, requeue
@@ -74,7 +73,6 @@ def test_expired_token_writes_nothing(
     take()
     assert record_epoch(database, late.lease, 0, 1, quick.fake_report(0, 3, 1.0)) is Standing.LOST
     assert rows(EPOCHS) == []
-    assert read_standing(database, late.lease) is Standing.LOST
     assert read_assignment(database, late.lease) is None
 
 

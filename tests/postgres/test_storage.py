@@ -17,18 +17,29 @@ from atft_hpo.service.embedded import embedded_url
 from atft_hpo.service.storage import Database, attach_database, open_database
 
 pytestmark = pytest.mark.postgres
-OPEN = "from atft_hpo.config.settings import *; from atft_hpo.service.storage import *; "
+EIGHT_OPENERS = """
+import os
+from atft_hpo.config.settings import read_settings
+from atft_hpo.service.storage import open_database
+
+children = []
+for _ in range(8):
+    child = os.fork()
+    if child == 0:
+        open_database(read_settings()).close()
+        os._exit(0)
+    children.append(child)
+print(*(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
+"""
 
 
 def test_eight_processes_initialise_an_empty_database_once(empty_url: str, tmp_path: Path) -> None:
     environment = os.environ | {"ATFT_HPO_STORAGE": empty_url, "ATFT_HPO_VOLUME": str(tmp_path)}
-    code = OPEN + "open_database(read_settings())"
-    openers = [
-        subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE)
-        for _ in range(8)
-    ]
-    failures = [opener.communicate()[1].decode() for opener in openers]
-    assert [opener.returncode for opener in openers] == [0] * 8, failures
+    racers = subprocess.run(
+        [sys.executable, "-c", EIGHT_OPENERS],
+        env=environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert racers.stdout.split() == ["0"] * 8, racers.stderr
     database = attach_database(Settings(empty_url, Volume(tmp_path), "cpu"))
     assert database.run(lambda c: c.execute(text("SELECT version FROM atft_schema")).all()) == [
         (1,)

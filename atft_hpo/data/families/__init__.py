@@ -35,7 +35,9 @@ def features_of(config: FeaturesConfig, with_sector: bool = True) -> list[Featur
     """
     for name in config.families:
         if name not in FAMILIES:
-            raise ConfigError(f"data.features.families has {name!r}: {nearest(name, [*FAMILIES])}")
+            raise ConfigError(
+                f"data.features.families has {name!r}: {nearest(name, [*FAMILIES], 'families')}"
+            )
     if len(set(config.families)) < len(config.families):
         raise ConfigError(f"data.features.families names a family twice: {list(config.families)}")
     families = [_family(name, config, with_sector) for name in config.families]

@@ -6,7 +6,8 @@ from sqlalchemy import URL, make_url
 from atft_hpo.config.settings import Settings
 from atft_hpo.errors import StorageError
 from atft_hpo.paths import Volume
-from atft_hpo.service.storage import attach_database, mask_url, normalise_url
+from atft_hpo.service.storage import attach_database
+from atft_hpo.service.urls import mask_url, normalise_url
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
