@@ -96,6 +96,7 @@ def predict(
     settings = read_machine(device)
     opened = _panel_of(checkpoint, data, panel, settings)
     chosen = _days(days)
+    _note_test_read(allow_test, checkpoint, "predict", settings)
     typer.echo(
         write_predictions(
             checkpoint, opened, chosen, out, allow_test=allow_test, device=_torch_device(settings)
@@ -120,6 +121,7 @@ def backtest(
 
     settings = read_machine(device)
     opened = _panel_of(checkpoint, data, panel, settings)
+    _note_test_read(allow_test, checkpoint, "backtest", settings)
     done = write_backtest(
         checkpoint, opened, _days(days), out,
         allow_test=allow_test, device=_torch_device(settings),
@@ -148,6 +150,7 @@ def evaluate(
 
     settings = read_machine(device)
     opened = _panel_of(checkpoint, data, panel, settings)
+    _note_test_read(allow_test, checkpoint, "evaluate", settings)
     forecast = forecast_checkpoint(
         checkpoint, opened, _days(days), allow_test=allow_test, device=_torch_device(settings)
     )
@@ -159,15 +162,37 @@ def evaluate(
         _print_metrics(metrics, shown=tuple(metrics))
 
 
+def _config_of(checkpoint: Path) -> Config:
+    from atft_hpo.config.toml import parse_config
+    from atft_hpo.training.checkpoint import load_checkpoint
+
+    return parse_config(str(load_checkpoint(checkpoint)["config"]), str(checkpoint))
+
+
+def _note_test_read(allowed: bool, checkpoint: Path, command: str, settings: Settings) -> None:
+    """Record in the checkpoint's study that the test range is about to be read."""
+    if not allowed:
+        return
+    from atft_hpo.cli.common import open_storage
+    from atft_hpo.service.holdout import note_test_read
+    from atft_hpo.training.checkpoint import checkpoint_sha256
+
+    config = _config_of(checkpoint)
+    study = config.provenance.study if config.provenance else config.study.name
+    sha256 = checkpoint_sha256(checkpoint)
+    reads = note_test_read(open_storage(settings), study, command, sha256)
+    told = f"recorded as look {reads}" if reads else "not recorded: not in this database"
+    typer.echo(f"test range of study {study}: {told}", err=True)
+
+
 def _panel_of(checkpoint: Path, data: Path | None, panel: Path | None, settings: Settings) -> Panel:
     """The panel given, or the one that the checkpoint's configuration describes."""
-    from atft_hpo.config.toml import parse_config, with_values
+    from atft_hpo.config.toml import with_values
     from atft_hpo.data.panel import Panel
-    from atft_hpo.training.checkpoint import load_checkpoint
 
     if panel is not None:
         return Panel.open(panel)
-    config = parse_config(str(load_checkpoint(checkpoint)["config"]), str(checkpoint))
+    config = _config_of(checkpoint)
     if data is not None:
         config = with_values(config, {"data.path": str(data.expanduser().absolute())})
     return build_panel(config, settings, console(stderr=True))

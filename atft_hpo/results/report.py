@@ -57,7 +57,7 @@ def write_report(study: StudyRecord, out: Path) -> Path:
             *_search(study),
             *_training(study),
             *best_trial(study, facts),
-            *trust(selection),
+            *trust(selection, study.test_reads),
             *all_trials(study, facts),
         ]
     parts += _set_up(study)

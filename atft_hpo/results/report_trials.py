@@ -81,7 +81,7 @@ def _phase_table(study: StudyRecord, trial: TrialRecord) -> Markup:
     return joined((tag("h3", "Each phase at the epoch that counts"), table(head, rows)))
 
 
-def trust(selection: Selection | None) -> Iterator[Part]:
+def trust(selection: Selection | None, test_reads: int = 0) -> Iterator[Part]:
     """How much of the best value is luck."""
     yield tag("h2", "How far to believe it")
     if selection is None:
@@ -105,6 +105,12 @@ def trust(selection: Selection | None) -> Iterator[Part]:
         "market's, which all trials share: compare trials by paired daily differences, and run "
         "the best ones again with other seeds.",
     )
+    if test_reads:
+        yield tag(
+            "p",
+            f"The test range of this study has been read {plural(test_reads, 'time')}; only the "
+            "first look was untouched by any choice.",
+        )
 
 
 def _luck_sentence(selection: Selection) -> str:

@@ -87,6 +87,8 @@ class StudyRecord:
     stop_reason: str
     """Why no new trial starts although the budget is not used up; empty otherwise."""
     trials: tuple[TrialRecord, ...]
+    test_reads: int = 0
+    """How often the test range has been read."""
 
     def best(self) -> TrialRecord | None:
         """The COMPLETE trial with the largest value."""

@@ -128,6 +128,7 @@ def counts_line(status: StudyStatus) -> str:
     parts += [f"{status.waiting} waiting"] if status.waiting else []
     if status.best_value is not None:
         parts.append(f"best {status.best_value:.4g} (trial {status.best_number})")
+    parts += [f"test range read {status.test_reads} ×"] if status.test_reads else []
     return f"{status.name}: {' · '.join(parts)}"
 
 

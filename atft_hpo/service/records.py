@@ -14,6 +14,7 @@ from atft_hpo.search.records import (
     TrialState,
 )
 from atft_hpo.service.epochs import read_epochs
+from atft_hpo.service.holdout import count_test_reads
 from atft_hpo.service.storage import Database
 from atft_hpo.service.study import open_study
 from atft_hpo.service.tables import attempt_table, study_table, trial_table
@@ -45,6 +46,7 @@ def load_study(database: Database, name: str, daily: bool = True) -> StudyRecord
             target_trials=facts["target_trials"],
             created_at=facts["created_at"],
             stop_reason=facts["stop_reason"],
+            test_reads=count_test_reads(connection, name),
             trials=tuple(
                 _trial(
                     row,

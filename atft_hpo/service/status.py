@@ -10,6 +10,7 @@ from sqlalchemy import Connection, RowMapping, text
 from atft_hpo.errors import StudyError
 from atft_hpo.search.records import EpochRecord
 from atft_hpo.service.epochs import decode_epoch
+from atft_hpo.service.holdout import count_test_reads
 from atft_hpo.service.storage import Database
 
 OUTCOME_ORDER = ("COMPLETE", "PRUNED")
@@ -55,6 +56,8 @@ class StudyStatus:
     stop_reason: str
     created_at: datetime
     device_hours: float
+    test_reads: int = 0
+    """How often the test range has been read."""
 
     @property
     def finished(self) -> int:
@@ -171,6 +174,7 @@ def _read(connection: Connection, study: str) -> StudyStatus | None:
         stop_reason=facts["stop_reason"],
         created_at=facts["created_at"],
         device_hours=float(facts["device_hours"]),
+        test_reads=count_test_reads(connection, study),
     )
 
 

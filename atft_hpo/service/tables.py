@@ -106,6 +106,19 @@ epoch_table = Table(
     ),
 )
 
+test_read_table = Table(
+    "atft_test_read",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("study", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=now()),
+    Column("host", Text, nullable=False),
+    Column("command", Text, nullable=False),
+    Column("checkpoint_sha256", Text, nullable=False),
+    ForeignKeyConstraint(["study"], ["atft_study.name"], ondelete="CASCADE"),
+    comment="looks at the test range; each one after the first is worth less",
+)
+
 schema_table = Table(
     "atft_schema",
     metadata,

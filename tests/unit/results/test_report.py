@@ -115,3 +115,11 @@ def test_a_study_without_a_question_or_space(study_of: Study, tmp_path: Path) ->
     text = words(dataclasses.replace(study, trials=bare), tmp_path)
     assert "What did the study quick find?" in text
     assert "It searched no parameters" in text
+
+
+def test_looks_at_the_test_range_are_told(study: StudyRecord, tmp_path: Path) -> None:
+    looked = dataclasses.replace(study, test_reads=2)
+    page = write_report(looked, tmp_path / "looked.html").read_text(encoding="utf-8")
+    assert "has been read 2 times" in page
+    page = write_report(study, tmp_path / "unseen.html").read_text(encoding="utf-8")
+    assert "has been read" not in page
