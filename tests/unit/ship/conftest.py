@@ -40,14 +40,26 @@ class Workshop:
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
         return path
 
-    def make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run make with the workshop's programs first on the path, and no variables of ours."""
+    @property
+    def environment(self) -> dict[str, str]:
+        """The workshop's programs first on the path, and no variables of ours.
+
+        With the VENV of whoever runs the tests, a target would install into it.
+        """
         ours = ("HPO_", "ATFT_HPO_", "MAKE", "VENV", "PYTHON", "TEST_ARGS", "BENCH_ARGS")
         environment = {key: text for key, text in os.environ.items() if not key.startswith(ours)}
         environment["PATH"] = f"{self.programs}:{environment['PATH']}"
-        command = ["make", "--no-print-directory", *arguments]
+        return environment
+
+    def make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run make there."""
         return subprocess.run(
-            command, cwd=self.root, env=environment, capture_output=True, text=True, check=False
+            ["make", "--no-print-directory", *arguments],
+            cwd=self.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     @property

@@ -115,6 +115,7 @@ def test_ctrl_c_reaches_the_search_and_make_waits_for_it(installed: Callable, tm
     process = subprocess.Popen(
         ["make", "hpo-run"],
         cwd=workshop.root,
+        env=workshop.environment,
         start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
