@@ -3,12 +3,23 @@
 from rich.console import Console
 from rich.table import Table
 
+from atft_hpo.results.facts import best_epoch
 from atft_hpo.results.report import write_report
 from atft_hpo.search.outcome import Outcome
-from atft_hpo.search.records import StudyRecord, TrialRecord
+from atft_hpo.search.records import StudyRecord
 from atft_hpo.service.agent import Farewell
 from atft_hpo.service.records import load_study
 from atft_hpo.service.storage import Database
+
+LEADING_TRIALS = 5
+_METRICS = {
+    "IC": "ic",
+    "RankIC": "rank_ic",
+    "RankIC t": "rank_ic_t",
+    "Sharpe net": "sharpe",
+    "Sharpe gross": "sharpe_gross",
+    "turnover": "turnover",
+}
 
 
 def close_session(database: Database, name: str, farewell: Farewell, console: Console) -> None:
@@ -19,6 +30,8 @@ def close_session(database: Database, name: str, farewell: Farewell, console: Co
     """
     study = load_study(database, name)
     console.print(outcome_table(study))
+    if study.best() is not None:
+        console.print(leading_table(study))
     lines = best_lines(study)
     if study.trials and not farewell.interrupted:
         report = write_report(study, database.volume.study(name).report)
@@ -43,13 +56,27 @@ def outcome_table(study: StudyRecord) -> Table:
     return table
 
 
+def leading_table(study: StudyRecord) -> Table:
+    """The best COMPLETE trials with the validation metrics of the epoch that was kept."""
+    objective = study.config.objective
+    title = f"Best trials, validation, {objective.horizon_days} day(s) ahead"
+    table = Table("trial", objective.metric, *_METRICS, box=None, title=title)
+    done = [t for t in study.trials if t.outcome is Outcome.COMPLETE and t.value is not None]
+    for trial in sorted(done, key=lambda t: -(t.value or 0.0))[:LEADING_TRIALS]:
+        kept = best_epoch(trial, study.config)
+        metrics = kept.metrics if kept else {}
+        cells = [f"{metrics[key]:+.4f}" if key in metrics else "–" for key in _METRICS.values()]
+        table.add_row(str(trial.number), f"{trial.value:.4g}", *cells)
+    return table
+
+
 def best_lines(study: StudyRecord) -> list[str]:
     """The best trial: value, parameters, files."""
     best = study.best()
     if best is None:
         return ["no trial is COMPLETE yet"]
     metric = study.config.objective.metric
-    lines = [f"best trial {best.number}: {metric} {best.value:.4g}{_last_epoch(best)}"]
+    lines = [f"best trial {best.number}: {metric} {best.value:.4g}"]
     lines += [f"    {key} = {_plain(value)}" for key, value in best.params.items()]
     lines += [f"configuration  {best.directory}/config.toml"]
     if best.attempts:
@@ -84,13 +111,6 @@ def next_lines(study: StudyRecord) -> list[str]:
             f"resume {name} --trials {more}",
         ]
     return ["next:", *(f"    atft-hpo {command}" for command in commands)]
-
-
-def _last_epoch(trial: TrialRecord) -> str:
-    metrics = trial.epochs[-1].metrics if trial.epochs else {}
-    named = {"IC": "ic", "RankIC": "rank_ic", "Sharpe": "sharpe"}
-    words = [f"{label} {metrics[key]:+.3f}" for label, key in named.items() if key in metrics]
-    return f" (last epoch: {', '.join(words)})" if words else ""
 
 
 def _plain(value: object) -> str:

@@ -72,6 +72,8 @@ def test_run_to_the_end_again_and_further(invoke: Invoke, study_file: Callable[.
     assert "trial 0 · baseline 1 · epoch 1/3" in done.out
     assert "COMPLETE  2" in done.out
     assert "best trial 0: sharpe 1.5" in done.out
+    assert "Best trials, validation, 1 day(s) ahead" in done.out
+    assert "+0.0100" in done.out, "the IC of the epoch that was kept"
     assert "model.dropout = 0.1" in done.out
     assert "all 2 trials are done" in done.out
     assert "atft-hpo export race --out best.toml" in done.out
