@@ -2,6 +2,7 @@
 
 import importlib.util
 import shutil
+import signal
 import sys
 import tempfile
 import uuid
@@ -16,6 +17,9 @@ from atft_hpo.config.schema import Config
 from atft_hpo.config.settings import Settings
 from atft_hpo.config.toml import build_config
 from atft_hpo.paths import Volume
+
+# A background job of a shell ignores SIGINT, and what it starts inherits that; tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 QUICK_TRIAL = Path(__file__).parent / "process" / "quick_trial.py"
 

@@ -1,5 +1,6 @@
 """The Makefile: its targets, the commands they run, what they install, and Ctrl-C."""
 
+import contextlib
 import os
 import re
 import signal
@@ -128,4 +129,5 @@ def test_ctrl_c_reaches_the_search_and_make_waits_for_it(installed: Callable, tm
         os.killpg(process.pid, signal.SIGINT)
         assert process.communicate()[0] == "saved\n"
     finally:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
