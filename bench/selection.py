@@ -56,7 +56,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     """Tokens per second by form."""
     features, hidden, tokens = arguments.features, arguments.hidden, arguments.tokens
     columns = tuple(range(arguments.fan_columns))
-    ours = VariableSelection(features, columns, hidden, 0.1, CHUNK_TOKENS)
+    added = {"fan": len(FAN_CHANNELS), "san": len(SAN_CHANNELS)}
+    ours = VariableSelection(features, columns, hidden, 0.1, CHUNK_TOKENS, added)
     plain = FeatureNetworks(features, hidden)
     x_NTF = torch.randn(1, tokens, features)
     alive_NT = torch.ones(1, tokens, dtype=torch.bool)

@@ -160,7 +160,7 @@ class FanConfig(Section):
     """Frequency adaptive normalisation (Ye et al., NeurIPS 2024), causal."""
 
     kind: Literal["dft", "lsq"] = "dft"
-    """`lsq`: least-squares sinusoids on an oversampled frequency grid."""
+    """`lsq`: least-squares sinusoids of any frequency, `dft`: the bins of the lookback."""
     k: Annotated[int, Field(ge=0)] = 2
     """Frequencies in the main component; 0 bypasses it exactly."""
 
@@ -170,6 +170,8 @@ class SanConfig(Section):
 
     slice_days: Annotated[int, Field(ge=2)] = 5
     """Days per slice of the lookback."""
+    spans: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 4)
+    """Statistics are taken over so many of the most recent slices together, one group each."""
 
 
 class GatConfig(Section):
@@ -199,6 +201,8 @@ class ModelConfig(Section):
     fan: FanConfig = FanConfig()
     san: SanConfig = SanConfig()
     gat: GatConfig = GatConfig()
+    without: tuple[Literal["lstm", "attention", "static"], ...] = ()
+    """Parts of the trunk left out, for ablations; FAN, SAN and graph are left out by phase."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -218,10 +222,11 @@ class ModelConfig(Section):
                 f"model.fan.k is {self.fan.k}; it must stay below lookback_days / 2 + 1 "
                 f"= {self.lookback_days // 2 + 1}"
             )
-        if self.san.slice_days > self.lookback_days:
+        longest = self.san.slice_days * max(self.san.spans)
+        if longest > self.lookback_days:
             raise ValueError(
-                f"model.san.slice_days is {self.san.slice_days}; it must be at most "
-                f"model.lookback_days = {self.lookback_days}"
+                f"model.san.slice_days is {self.san.slice_days} and spans {list(self.san.spans)}: "
+                f"{longest} days; they must be at most model.lookback_days = {self.lookback_days}"
             )
         return self
 
@@ -254,6 +259,10 @@ class OptimConfig(Section):
 class LossConfig(Section):
     """Settings of the loss terms; their weights are in the phase table."""
 
+    balance: Literal["gradient", "none"] = "gradient"
+    """`gradient`: a weight is the norm of the term's gradient on the forecasts, relative to the
+    point term's; `none`: it multiplies the term's value."""
+
     point: Literal["mse", "huber"] = "mse"
     """Loss of the point forecast on the ranked label."""
     huber_delta: Positive = 1.0
@@ -265,7 +274,7 @@ class LossConfig(Section):
 
 
 class LossWeights(Section):
-    """Weights of the loss terms in one phase."""
+    """Weights of the loss terms in one phase; how they count says `loss.balance`."""
 
     point: NonNegative = 1.0
     """Squared error or Huber."""

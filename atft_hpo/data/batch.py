@@ -5,6 +5,7 @@ heads, K neighbours, E edges, Q horizons, P quantile levels; here T = C + S: con
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,11 @@ class Batch:
     """Index in the panel of the first of the S days."""
     stocks: Tensor
     """int64 [N]: indices of the stocks in the panel."""
+    channels: Mapping[str, Tensor] | None = None
+    """What the model's decompositions say of `x_NTF`, float32 [N, T, F_fan, c] each; None = not
+    computed yet (the model does)."""
+    channel_columns: tuple[int, ...] = ()
+    """The F_fan columns of `x_NTF` that `channels` are of."""
 
     def to(self, device: torch.device) -> "Batch":
         """The same slice on `device`."""

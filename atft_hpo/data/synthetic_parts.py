@@ -1,17 +1,20 @@
 """The planted signal of a synthetic market: features, and what each truly forecasts.
 
-Six parts, each with its own share of the signal's variance and a module that it is there for:
+Seven parts, each with its own share of the signal's variance and a module that it is there for:
 
-a effects   non-linear in features of the day: tanh, |x|, a product      variable selection
-b memory    − a feature seven days ago; an exponential memory            LSTM, signed lag kernel
-c level     a feature under a slow cycle and a drifting level            SAN, high-pass in time
-d links     the mean of a feature over the cluster's *other* stocks      graph attention
-e cycle     a feature under a fast cycle of the stock's own              FAN
-f sector    a feature whose effect has the sector's sign                 static enrichment
+a effects       non-linear in features of the day: tanh, |x|, a product   variable selection
+b memory        − a feature seven days ago; an exponential memory of five days; a 40-day mean
+                                                                          LSTM, attention + kernel
+c drift         a feature under a slow cycle and a drifting level; one whose scale drifts
+                                                                          SAN, high-pass in time
+d links         yesterday's mean of a feature over the cluster's *other* stocks   graph attention
+e commensurate  a feature under a fast cycle of the stock's own, of a period that divides 20   FAN
+e arbitrary     the same with any period between 4 and 30 days            least-squares FAN
+f sector        a feature whose effect has the sector's sign              static enrichment
 
-The cycles of (e) have periods that divide 20, so they fall on a DFT bin of any lookback that is a
-multiple of 20 days. Arrays are [D, N], standardised by the process's own moments, never by the
-sample's: no day knows of a later one.
+A commensurate cycle falls on a DFT bin of any lookback that is a multiple of 20 days. Arrays are
+[D, N], standardised by the process's own moments, never by the sample's: no day knows of a later
+one.
 """
 
 from dataclasses import dataclass
@@ -25,19 +28,36 @@ Floats = NDArray[np.float64]
 PART_SHARES = {
     "a_effects": 0.20,
     "b_memory": 0.20,
-    "c_level": 0.15,
-    "d_links": 0.20,
-    "e_cycle": 0.15,
+    "c_drift": 0.12,
+    "d_links": 0.18,
+    "e_commensurate": 0.10,
+    "e_arbitrary": 0.10,
     "f_sector": 0.10,
 }
 """Part → its share of the signal's variance."""
+PART_FEATURES = {
+    "a_effects": (
+        "effects__bend", "effects__fold", "effects__pair_left", "effects__pair_right",
+    ),
+    "b_memory": ("memory__lagged", "memory__kept", "memory__averaged"),
+    "c_drift": ("level__drifting", "level__breathing"),
+    "d_links": ("links__leading",),
+    "e_commensurate": ("cycle__commensurate",),
+    "e_arbitrary": ("cycle__arbitrary",),
+    "f_sector": ("sector__signed",),
+}  # fmt: skip
+"""Part → the features it is planted in."""
 LAG_DAYS = 7
-MEMORY_DECAY = 0.8
+MEMORY_MEAN_LAG_DAYS = 5
+AVERAGED_DAYS = 40
 CYCLE_PERIODS = (4, 5, 10, 20)
+ARBITRARY_PERIODS = (4.0, 30.0)
 CYCLE_AMPLITUDE = 4.0
-"""Of both cycles, against an informative part of unit variance."""
+"""Of all cycles, against an informative part of unit variance."""
 SLOW_PERIODS = (40.0, 120.0)
-_LEVEL_STEP = 0.1
+LEVEL_SPREAD, LEVEL_PERSISTENCE = 2.0, 0.995
+SCALE_SWING, SCALE_SPREAD, SCALE_PERSISTENCE = 0.8, 0.4, 0.99
+"""The logarithm of a drifting scale: amplitude of its slow cycle, std of its random part."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +80,7 @@ class Planted:
 
 def plant(market: Market, seeds: np.random.SeedSequence) -> Planted:
     """Draw all informative features; each signal has unit variance and mean 0."""
-    makers = (_effects, _memory, _level, _links, _cycle, _sector)
+    makers = (_effects, _memory, _drift, _links, _commensurate, _arbitrary, _sector)
     features: dict[str, Floats] = {}
     signals: dict[str, Floats] = {}
     for part, make, seed in zip(PART_SHARES, makers, seeds.spawn(len(makers)), strict=True):
@@ -90,22 +110,24 @@ def _effects(market: Market, rng: np.random.Generator) -> Drawn:
 
 
 def _memory(market: Market, rng: np.random.Generator) -> Drawn:
-    lagged, kept = (rng.standard_normal(market.listed_DN.shape) for _ in range(2))
-    before = np.zeros_like(lagged)
-    before[LAG_DAYS:] = lagged[:-LAG_DAYS]
-    gain = np.sqrt(1 - MEMORY_DECAY**2)
-    memory = lfilter([gain], [1.0, -MEMORY_DECAY], kept, axis=0)
-    features = {"memory__lagged": lagged, "memory__kept": kept}
-    return features, (memory - before) / np.sqrt(2)
+    lagged, kept, averaged = (rng.standard_normal(market.listed_DN.shape) for _ in range(3))
+    decay = MEMORY_MEAN_LAG_DAYS / (1 + MEMORY_MEAN_LAG_DAYS)
+    memory = lfilter([np.sqrt(1 - decay**2)], [1.0, -decay], kept, axis=0)
+    mean = lfilter(np.full(AVERAGED_DAYS, AVERAGED_DAYS**-0.5), [1.0], averaged, axis=0)
+    names = ("memory__lagged", "memory__kept", "memory__averaged")
+    signal = (memory + mean - _before(lagged, LAG_DAYS)) / np.sqrt(3)
+    return dict(zip(names, (lagged, kept, averaged), strict=True)), signal
 
 
-def _level(market: Market, rng: np.random.Generator) -> Drawn:
-    days, stocks = market.listed_DN.shape
-    signal = rng.standard_normal((days, stocks))
-    period, phase = rng.uniform(*SLOW_PERIODS, stocks), rng.uniform(0, 2 * np.pi, stocks)
-    slow = CYCLE_AMPLITUDE * np.sin(2 * np.pi * np.arange(days)[:, None] / period + phase)
-    drift = np.cumsum(_LEVEL_STEP * rng.standard_normal((days, stocks)), axis=0)
-    return {"level__drifting": signal + slow + drift}, signal
+def _drift(market: Market, rng: np.random.Generator) -> Drawn:
+    shape = market.listed_DN.shape
+    under_level, under_scale = (rng.standard_normal(shape) for _ in range(2))
+    slow = CYCLE_AMPLITUDE * _cycle(shape, rng.uniform(*SLOW_PERIODS, size=shape[1:]), rng)
+    level = slow + LEVEL_SPREAD * autoregressive(rng, shape, LEVEL_PERSISTENCE)
+    swing = SCALE_SWING * _cycle(shape, rng.uniform(*SLOW_PERIODS, size=shape[1:]), rng)
+    scale = np.exp(swing + SCALE_SPREAD * autoregressive(rng, shape, SCALE_PERSISTENCE))
+    features = {"level__drifting": under_level + level, "level__breathing": under_scale * scale}
+    return features, (under_level + under_scale) / np.sqrt(2)
 
 
 def _links(market: Market, rng: np.random.Generator) -> Drawn:
@@ -114,15 +136,35 @@ def _links(market: Market, rng: np.random.Generator) -> Drawn:
     present = np.where(market.listed_DN, x, 0.0)
     others = (present @ clusters)[:, market.cluster_N] - present
     count = (market.listed_DN @ clusters)[:, market.cluster_N] - market.listed_DN
-    return {"links__leading": x}, others / np.sqrt(np.maximum(count, 1))
+    return {"links__leading": x}, _before(others / np.sqrt(np.maximum(count, 1)), 1)
 
 
-def _cycle(market: Market, rng: np.random.Generator) -> Drawn:
-    days, stocks = market.listed_DN.shape
-    signal = rng.standard_normal((days, stocks))
-    period, phase = rng.choice(CYCLE_PERIODS, stocks), rng.uniform(0, 2 * np.pi, stocks)
-    fast = CYCLE_AMPLITUDE * np.sin(2 * np.pi * np.arange(days)[:, None] / period + phase)
-    return {"cycle__seasonal": signal + fast}, signal
+def _commensurate(market: Market, rng: np.random.Generator) -> Drawn:
+    period_N = rng.choice(np.array(CYCLE_PERIODS, dtype=np.float64), market.listed_DN.shape[1])
+    return _under_cycle("cycle__commensurate", market, period_N, rng)
+
+
+def _arbitrary(market: Market, rng: np.random.Generator) -> Drawn:
+    period_N = np.asarray(rng.uniform(*ARBITRARY_PERIODS, size=market.listed_DN.shape[1]))
+    return _under_cycle("cycle__arbitrary", market, period_N, rng)
+
+
+def _under_cycle(name: str, market: Market, period_N: Floats, rng: np.random.Generator) -> Drawn:
+    signal = rng.standard_normal(market.listed_DN.shape)
+    return {name: signal + CYCLE_AMPLITUDE * _cycle(signal.shape, period_N, rng)}, signal
+
+
+def _cycle(shape: tuple[int, int], period_N: Floats, rng: np.random.Generator) -> Floats:
+    """Sinusoids [D, N] of amplitude 1, of each stock's own period and phase."""
+    phase_N = rng.uniform(0, 2 * np.pi, shape[1])
+    return np.asarray(np.sin(2 * np.pi * np.arange(shape[0])[:, None] / period_N + phase_N))
+
+
+def _before(x_DN: Floats, days: int) -> Floats:
+    """`x_DN` so many days ago; 0 before there is any."""
+    out = np.zeros_like(x_DN)
+    out[days:] = x_DN[:-days]
+    return out
 
 
 def _sector(market: Market, rng: np.random.Generator) -> Drawn:

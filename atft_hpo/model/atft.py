@@ -23,7 +23,12 @@ from atft_hpo.data.batch import Batch
 from atft_hpo.errors import ConfigError
 from atft_hpo.model.graph import GraphAttention
 from atft_hpo.model.heads import Forecast, ForecastHeads, MainForecast
-from atft_hpo.model.normalization import FAN_CHANNELS, fan_channels, san_channels
+from atft_hpo.model.normalization import (
+    FAN_CHANNELS,
+    SAN_CHANNELS,
+    fan_channels,
+    san_channels,
+)
 from atft_hpo.model.selection import VariableSelection
 from atft_hpo.model.temporal import BandAttention, FeedForward, Recurrence, StaticEnrichment
 
@@ -55,11 +60,19 @@ class ATFT(nn.Module):
         self.config, self.inputs = config, inputs
         self.enabled: frozenset[str] = frozenset()
         hidden, dropout, columns = config.hidden, config.dropout, inputs.fan_columns
-        self.selection = VariableSelection(inputs.features, columns, hidden, dropout, chunk_tokens)
-        self.recurrence = Recurrence(hidden, config.lstm_layers, dropout)
-        self.enrichment = StaticEnrichment(hidden, inputs.sectors, dropout)
-        self.attention = BandAttention(
-            hidden, config.attention_heads, config.lookback_days, dropout
+        added = {"fan": len(FAN_CHANNELS), "san": len(config.san.spans) * len(SAN_CHANNELS)}
+        self.selection = VariableSelection(
+            inputs.features, columns, hidden, dropout, chunk_tokens, added
+        )
+        keep = {"lstm", "attention", "static"} - set(config.without)
+        self.recurrence = (
+            Recurrence(hidden, config.lstm_layers, dropout) if "lstm" in keep else None
+        )
+        self.enrichment = StaticEnrichment(hidden, inputs.sectors, dropout, "static" in keep)
+        self.attention = (
+            BandAttention(hidden, config.attention_heads, config.lookback_days, dropout)
+            if "attention" in keep
+            else None
         )
         self.feed_forward = FeedForward(hidden, dropout)
         self.graph = GraphAttention(
@@ -74,11 +87,15 @@ class ATFT(nn.Module):
         """Forecasts for the S slice days of `batch`, float32; see `Forecast`."""
         x_NTF, alive_NT = batch.x_NTF.float(), batch.alive_NT
         today = slice(batch.context, None)
-        channels = self._channels(x_NTF)
+        channels = self.channels(batch) if batch.channels is None else batch.channels
         selected_NTH = self.selection(x_NTF, alive_NT, channels)
-        lstm_NTH = self.recurrence(selected_NTH)
+        lstm_NTH = self.recurrence(selected_NTH) if self.recurrence else selected_NTH
         enriched_NTH = self.enrichment(lstm_NTH, batch.sector_N)
-        attended_NSH = self.attention(enriched_NTH, alive_NT, batch.context)
+        attended_NSH = (
+            self.attention(enriched_NTH, alive_NT, batch.context)
+            if self.attention
+            else enriched_NTH[:, today]
+        )
         state_SNH = self.feed_forward(attended_NSH, lstm_NTH[:, today]).transpose(0, 1)
         if "graph" in self.active:
             edges = (batch.neighbours_SNK, batch.edge_SNKE)
@@ -112,7 +129,8 @@ class ATFT(nn.Module):
         """Freeze variable selection; "encoder": that and the LSTM; "none": nothing."""
         self.requires_grad_(True)
         self.selection.requires_grad_(level == "none")
-        self.recurrence.requires_grad_(level != "encoder")
+        if self.recurrence:
+            self.recurrence.requires_grad_(level != "encoder")
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """All parameters by "weights", "no_decay" (biases, norms), "strengths", "kernels"."""
@@ -123,23 +141,24 @@ class ATFT(nn.Module):
             groups[_group(name)].append(parameter)
         return groups
 
+    def channels(self, batch: Batch) -> dict[str, Tensor]:
+        """Added channels [N, T, F_fan, c] of the active modules, by module name."""
+        channels = dict[str, Tensor]()
+        columns_NTF = batch.x_NTF.float()[..., self.selection.columns]
+        if "fan" in self.active:
+            fan = self.config.fan
+            channels["fan"] = fan_channels(columns_NTF, self.config.lookback_days, fan.k, fan.kind)
+        if "san" in self.active:
+            san = self.config.san
+            channels["san"] = san_channels(columns_NTF, san.slice_days, san.spans)
+        return channels
+
     @torch.no_grad()
     def selection_weights(self, batch: Batch) -> Tensor:
         """Mean selection weight per feature over the live cells of the slice days: float32 [F]."""
         live_NS = batch.alive_NT[:, batch.context :]
         weight_BF = self.selection.weights(batch.x_NTF[:, batch.context :][live_NS].float())
         return weight_BF.mean(dim=0)
-
-    def _channels(self, x_NTF: Tensor) -> dict[str, Tensor]:
-        """Added channels [N, T, F_fan, c] of the active modules, by module name."""
-        channels = dict[str, Tensor]()
-        columns_NTF = x_NTF[..., self.selection.columns]
-        if "fan" in self.active:
-            fan = self.config.fan
-            channels["fan"] = fan_channels(columns_NTF, self.config.lookback_days, fan.k, fan.kind)
-        if "san" in self.active:
-            channels["san"] = san_channels(columns_NTF, self.config.san.slice_days)
-        return channels
 
 
 def _group(name: str) -> str:

@@ -4,7 +4,7 @@ A cross-sectional forecast is not in the units of its inputs, so nothing is deno
 parts of the decomposition become added channels of their column.
 
     fan_NTFc = fan_channels(x_NTF, lookback=20, k=2, kind="dft")     # c: FAN_CHANNELS
-    san_NTFc = san_channels(x_NTF, slice_days=5)                     # c: SAN_CHANNELS
+    san_NTFc = san_channels(x_NTF, slice_days=5, spans=(1, 4))       # c: SAN_CHANNELS per span
 
 `fan_decompose`, `lsq_decompose` and `san_statistics` are the windowed forms of the papers; the
 causal ones equal their last position (tested). Windows that begin before the first day given are
@@ -14,7 +14,7 @@ Sources: Ye et al. 2024 (FAN, NeurIPS), equations 3–5; Liu et al. 2023 (SAN, N
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Literal
 
@@ -27,11 +27,12 @@ EPSILON = 1e-3
 FAN_CHANNELS = ("residual", "main", "energy", "scale")
 """r/(std r + ε) and n at the last day, ρ = log((ε+‖n‖²)/(ε+‖r‖²)), s = log(ε + std r)."""
 SAN_CHANNELS = ("standard", "log_std", "mean")
-"""(x − μ)/(σ + ε), log(σ + ε) and μ of the most recent slice."""
+"""(x − μ)/(σ + ε), log(σ + ε) and μ of the most recent slices taken together."""
 OVERSAMPLING = 4
-"""Grid frequencies per DFT bin of the least-squares fit."""
+"""Grid frequencies per DFT bin among which the least-squares fit looks for its start."""
 SPANNED = 0.1
-"""A unit direction whose part outside the span of the chosen ones is shorter is dropped."""
+"""A direction whose part outside the span of the chosen ones is shorter (root mean square) is
+dropped."""
 TIE = 1e-6
 """Relative handicap per bin; above float32 rounding, below any difference that matters."""
 WINDOWS_PER_BLOCK = 16384
@@ -52,10 +53,12 @@ def fan_decompose(x_L: Tensor, k: int) -> tuple[Tensor, Tensor]:
 def lsq_decompose(x_L: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """As `fan_decompose`, with k sinusoids of arbitrary frequency fitted by least squares.
 
-    Greedy: each step takes the grid frequency (`OVERSAMPLING` per DFT bin) that explains most of
-    what is left, and refits all chosen ones jointly (Gram–Schmidt). At the last position DFT bins
-    leak unless the cycle divides L; these do not. It costs about eight times as much: with k = 2
-    1.5 µs per window of 20 days, 3 µs per window of 60, on one core.
+    Greedy: each step takes the frequency that explains most of what is left, and refits all chosen
+    ones jointly (Gram–Schmidt). The frequency is the peak of a parabola through the best of a grid
+    (`OVERSAMPLING` per DFT bin) and its two neighbours: on the grid alone, a cycle half a step away
+    is out of phase at the window's ends, just where the last position is. DFT bins leak there
+    unless the cycle divides L; this does not. On one core a window of 40 days takes 1.5 µs with
+    k = 1, 2.8 µs with k = 2.
     """
     flat_LM = x_L.float().flatten(0, -2).T if x_L.dim() > 1 else x_L.float().unsqueeze(1)
     residual_L = _pursue(flat_LM, k).T.reshape(x_L.shape)
@@ -97,17 +100,25 @@ def fan_channels(x_NTF: Tensor, lookback: int, k: int, kind: Literal["dft", "lsq
     return channels_TMc.view(days, stocks, columns, -1).transpose(0, 1)
 
 
-def san_channels(x_NTF: Tensor, slice_days: int) -> Tensor:
-    """SAN of the most recent slice at every (stock, day): float32 [N, T, F, 3]."""
+def san_channels(x_NTF: Tensor, slice_days: int, spans: Sequence[int] = (1,)) -> Tensor:
+    """SAN of the most recent slices at every (stock, day): float32 [N, T, F, 3 · spans].
+
+    `spans`: how many of the most recent slices one group of channels takes together. A short span
+    follows a level, a longer one knows a scale.
+    """
     with torch.autocast(x_NTF.device.type, enabled=False):
-        x_NTF = x_NTF.float()
-        days = x_NTF.shape[1]
-        padded_NTF = F.pad(x_NTF, (0, 0, slice_days - 1, 0))
-        shifted = [padded_NTF[:, lag : lag + days] for lag in range(slice_days)]
-        mean_NTF = _mean(iter(shifted), slice_days)
-        variance_NTF = _mean(((x - mean_NTF).square() for x in shifted), slice_days)
-        scale_NTF = _root(variance_NTF) + EPSILON
-        return torch.stack([(x_NTF - mean_NTF) / scale_NTF, scale_NTF.log(), mean_NTF], dim=-1)
+        groups = [_san_span(x_NTF.float(), slice_days * span) for span in spans]
+        return torch.cat(groups, dim=-1)
+
+
+def _san_span(x_NTF: Tensor, window: int) -> Tensor:
+    days = x_NTF.shape[1]
+    padded_NTF = F.pad(x_NTF, (0, 0, window - 1, 0))
+    shifted = [padded_NTF[:, lag : lag + days] for lag in range(window)]
+    mean_NTF = _mean(iter(shifted), window)
+    variance_NTF = _mean(((x - mean_NTF).square() for x in shifted), window)
+    scale_NTF = _root(variance_NTF) + EPSILON
+    return torch.stack([(x_NTF - mean_NTF) / scale_NTF, scale_NTF.log(), mean_NTF], dim=-1)
 
 
 def _dft_last(window_TLM: Tensor, k: int) -> tuple[Tensor, ...]:
@@ -143,20 +154,36 @@ def _lsq_last(window_TLM: Tensor, k: int) -> tuple[Tensor, ...]:
 
 def _pursue(x_LM: Tensor, k: int) -> Tensor:
     """Residual [L, M] after k sinusoids, by orthogonal matching pursuit."""
-    pairs_J2L = _sinusoids(x_LM.shape[0], x_LM.device)
+    length = x_LM.shape[0]
+    centred_L1 = torch.arange(length, device=x_LM.device).unsqueeze(1) - (length - 1) / 2
     residual_LM, chosen = x_LM, list[Tensor]()
     for _ in range(k):
-        projected_JM = pairs_J2L.flatten(0, 1) @ residual_LM.detach()
-        best_M = torch.unflatten(projected_JM.square(), 0, (-1, 2)).sum(1).max(0).indices
-        for direction_JL in pairs_J2L.unbind(1):
-            direction_LM = direction_JL.T.contiguous().index_select(1, best_M)
+        angle_LM = centred_L1 * _strongest_frequency(residual_LM.detach())
+        for direction_LM in (angle_LM.cos(), angle_LM.sin()):
             for other_LM in chosen:
                 direction_LM = direction_LM - other_LM * (other_LM * direction_LM).sum(0)
             norm_M = direction_LM.square().sum(0).sqrt()
-            direction_LM = direction_LM * torch.where(norm_M > SPANNED, 1.0 / norm_M, 0.0)
+            known = norm_M > SPANNED * length**0.5
+            direction_LM = direction_LM * torch.where(known, 1.0 / norm_M, 0.0)
             residual_LM = residual_LM - direction_LM * (direction_LM * residual_LM).sum(0)
             chosen.append(direction_LM)
     return residual_LM
+
+
+def _strongest_frequency(x_LM: Tensor) -> Tensor:
+    """[M] radians per day: where a sinusoid explains most, between the grid's frequencies."""
+    pairs_J2L = _sinusoids(x_LM.shape[0], x_LM.device)
+    last = len(pairs_J2L) - 1
+    power_JM = torch.unflatten((pairs_J2L.flatten(0, 1) @ x_LM).square(), 0, (-1, 2)).sum(1)
+    best_M = power_JM.argmax(0)
+    below_M, peak_M, above_M = (
+        power_JM.gather(0, (best_M + step).clamp(0, last).unsqueeze(0)).squeeze(0)
+        for step in (-1, 0, 1)
+    )
+    bend_M = below_M - 2 * peak_M + above_M
+    inner_M = (best_M > 0) & (best_M < last) & (bend_M < 0)
+    shift_M = torch.where(inner_M, 0.5 * (below_M - above_M) / bend_M, 0.0).clamp(-0.5, 0.5)
+    return (best_M + shift_M) * (2 * math.pi / (OVERSAMPLING * x_LM.shape[0]))
 
 
 def _largest(power_BM: Tensor, k: int) -> Tensor:

@@ -1,6 +1,6 @@
 """Variable selection: one gated residual network per feature, and a network that weighs them.
 
-    selection = VariableSelection(features, fan_columns, hidden, dropout, chunk_tokens)
+    selection = VariableSelection(features, fan_columns, hidden, dropout, chunk_tokens, added)
     selected_NTH = selection(x_NTF, alive_NT, channels)
 
 Source: Lim et al. 2021, §4.2 (equations 6–8). No loop runs over features. Networks of one number
@@ -22,7 +22,6 @@ from torch.utils.checkpoint import checkpoint
 
 from atft_hpo.model.grouped import FeatureNetworks, uniform
 from atft_hpo.model.layers import GatedResidualNetwork
-from atft_hpo.model.normalization import FAN_CHANNELS, SAN_CHANNELS
 from atft_hpo.model.tabulated import KNOTS, interpolated_sum
 
 
@@ -48,7 +47,7 @@ class VariableSelection(nn.Module):
 
     def __init__(
         self, features: int, fan_columns: tuple[int, ...], hidden: int, dropout: float,
-        chunk_tokens: int,
+        chunk_tokens: int, added: Mapping[str, int],
     ) -> None:  # fmt: skip
         super().__init__()
         self.hidden, self.chunk_tokens = hidden, chunk_tokens
@@ -63,7 +62,7 @@ class VariableSelection(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.networks = FeatureNetworks(len(others), hidden)
         self.fan_networks = FeatureNetworks(len(fan_columns), hidden)
-        sizes = {"fan": len(FAN_CHANNELS), "san": len(SAN_CHANNELS)} if fan_columns else {}
+        sizes = added if fan_columns else {}
         self.added = nn.ModuleDict(
             {name: AddedChannels(len(fan_columns), size, hidden) for name, size in sizes.items()}
         )

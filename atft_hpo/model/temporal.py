@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from atft_hpo.model.layers import GatedResidualNetwork, GatedSkip
 
+MEMORY_DAYS = (2.5, 5.0, 10.0, 20.0, 40.0)
+"""Mean lags of the exponential memories in the lag kernel's basis."""
 BLOCK_DAYS = 16
 """Query days per score matrix, so that memory grows with T × L and not with T²."""
 
@@ -29,24 +31,34 @@ class Recurrence(nn.Module):
 
     def forward(self, selected_NTH: Tensor) -> Tensor:
         """float32 [N, T, H] → float32 [N, T, H]."""
-        states_NTH, _ = self.lstm(selected_NTH)
+        # Many CPUs have no LSTM in bf16; on a GPU autocast may choose.
+        with torch.autocast(selected_NTH.device.type, enabled=selected_NTH.is_cuda):
+            states_NTH, _ = self.lstm(selected_NTH)
         out: Tensor = self.gate(states_NTH, selected_NTH)
         return out
 
 
 class StaticEnrichment(nn.Module):
-    """FiLM from the sector (γ starts at 1, β at 0), then a gated residual network."""
+    """FiLM from the sector (γ starts at 1, β at 0), then a gated residual network.
 
-    def __init__(self, hidden: int, sectors: int, dropout: float) -> None:
+    `static = False` leaves the sector out, and keeps the network.
+    """
+
+    def __init__(self, hidden: int, sectors: int, dropout: float, static: bool = True) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(sectors, hidden)
-        self.film = nn.Linear(hidden, 2 * hidden)
         self.network = GatedResidualNetwork(hidden, hidden, hidden, dropout)
-        nn.init.zeros_(self.film.weight)
-        nn.init.zeros_(self.film.bias)
+        self.static = static
+        if static:
+            self.embedding = nn.Embedding(sectors, hidden)
+            self.film = nn.Linear(hidden, 2 * hidden)
+            nn.init.zeros_(self.film.weight)
+            nn.init.zeros_(self.film.bias)
 
     def forward(self, x_NTH: Tensor, sector_N: Tensor) -> Tensor:
         """float32 [N, T, H] and int64 [N] → float32 [N, T, H]."""
+        if not self.static:
+            plain: Tensor = self.network(x_NTH)
+            return plain
         film_N1Hx2 = self.film(self.embedding(sector_N)).float().unsqueeze(1)
         scale, shift = film_N1Hx2.chunk(2, dim=-1)
         out: Tensor = self.network(x_NTH * (1.0 + scale) + shift)
@@ -57,10 +69,14 @@ class BandAttention(nn.Module):
     """Interpretable multi-head attention over the last L days, with a signed kernel over lags.
 
     The heads share their values (Lim et al. 2021, §4.4), so their mean is one matrix. A softmax
-    cannot express "minus the value seven days ago": the lag kernel κ [A, L], which starts at
-    zero, adds Σ_l κ[a, l] · value[t − l] to the a-th group of value channels. Keys of dead days
-    are left out; a day always sees itself, so that no softmax is empty.
+    cannot express "minus the value seven days ago": the lag kernel κ [H, L], which starts at zero,
+    adds Σ_l κ[h, l] · value[t − l, h] to each value channel. κ is learned in a basis of single
+    days, exponential memories and the mean of all lags: a memory of forty days is forty small
+    weights of which none stands out of the noise by itself, but one large weight of a memory. Keys
+    of dead days are left out; a day always sees itself, so that no softmax is empty.
     """
+
+    basis: Tensor
 
     def __init__(self, hidden: int, heads: int, lookback: int, dropout: float) -> None:
         super().__init__()
@@ -69,7 +85,8 @@ class BandAttention(nn.Module):
         self.key = nn.Linear(hidden, hidden)
         self.value = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, hidden)
-        self.lag_kernel = nn.Parameter(torch.zeros(heads, lookback))
+        self.register_buffer("basis", _lag_basis(lookback), persistent=False)
+        self.lag_kernel = nn.Parameter(torch.zeros(hidden, len(self.basis)))
         self.dropout = nn.Dropout(dropout)
         self.gate = GatedSkip(hidden, dropout)
 
@@ -99,9 +116,14 @@ class BandAttention(nn.Module):
         allowed_NST = in_band_ST & (alive_NT.unsqueeze(1) | (lag_ST == 0))
         score_NAST = score_NAST.masked_fill(~allowed_NST.unsqueeze(1), -torch.inf)
         weight_NST: Tensor = self.dropout(score_NAST.softmax(dim=-1).mean(dim=1))
-        kernel_AST = self.lag_kernel[:, lag_ST.clamp(0, self.lookback - 1)] * in_band_ST
-        lagged_NASd = kernel_AST @ self._split(value_NTH).float()
-        return weight_NST @ value_NTH.float() + lagged_NASd.transpose(1, 2).flatten(2)
+        kernel_HST = self.kernel()[:, lag_ST.clamp(0, self.lookback - 1)] * in_band_ST
+        lagged_HSN = kernel_HST @ value_NTH.float().permute(2, 1, 0)
+        return weight_NST @ value_NTH.float() + lagged_HSN.permute(2, 1, 0)
+
+    def kernel(self) -> Tensor:
+        """κ, float32 [H, L]: what each value channel adds of each lag."""
+        out: Tensor = self.lag_kernel.float() @ self.basis
+        return out
 
     def _split(self, x_NTH: Tensor) -> Tensor:
         """[N, T, H] → [N, A, T, H/A]."""
@@ -120,6 +142,15 @@ class FeedForward(nn.Module):
         """float32 [N, S, H] twice → float32 [N, S, H]."""
         out: Tensor = self.gate(self.network(x_NSH), skip_NSH)
         return out
+
+
+def _lag_basis(lookback: int) -> Tensor:
+    """[B, L]: single days, exponential memories by mean lag, the mean of all; rows of unit norm."""
+    lag_L = torch.arange(lookback, dtype=torch.float64)
+    decays = [days / (1.0 + days) for days in MEMORY_DAYS]
+    memories = [decay**lag_L for decay in decays] + [torch.ones_like(lag_L)]
+    rows = torch.cat([torch.eye(lookback, dtype=torch.float64), torch.stack(memories)])
+    return torch.nn.functional.normalize(rows, dim=1).float()
 
 
 def _lags(queries: slice, keys: slice, device: torch.device) -> Tensor:

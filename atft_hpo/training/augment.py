@@ -3,10 +3,13 @@
     batch = augment(batch, config.augment, generator)      # generator on the batch's device
 
 Order: stock dropout, mixup, noise, masks, edges. A resumed run restores the generator and draws the
-same. Shapes never change: a stock taken out is dead for the whole step, not removed.
+same. Shapes never change: a stock taken out is dead for the whole step, not removed. Channels that
+the batch already holds (FAN and SAN) are masked, mixed and dropped with their feature, not computed
+again: a day masked inside its window would look like a jump of the cycle.
 """
 
 import dataclasses
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -38,6 +41,7 @@ def drop_stocks(batch: Batch, share: float, generator: torch.Generator) -> Batch
     return dataclasses.replace(
         batch,
         x_NTF=batch.x_NTF * keep_N[:, None, None],
+        channels=_each(batch, lambda c_NTFc: c_NTFc * keep_N[:, None, None, None]),
         alive_NT=batch.alive_NT & keep_N[:, None],
         label_NSQ=batch.label_NSQ.masked_fill(~keep_N[:, None, None], torch.nan),
         return_NSQ=batch.return_NSQ.masked_fill(~keep_N[:, None, None], torch.nan),
@@ -66,7 +70,10 @@ def mix_stocks(batch: Batch, share: float, generator: torch.Generator) -> Batch:
     x_NTF = mixed(batch.x_NTF.float(), part_NT1).to(batch.x_NTF.dtype)
     labels = mixed(batch.label_NSQ, part_NS1)
     returns = mixed(batch.return_NSQ, part_NS1)
-    return dataclasses.replace(batch, x_NTF=x_NTF, label_NSQ=labels, return_NSQ=returns)
+    channels = _each(batch, lambda c_NTFc: mixed(c_NTFc, part_NT1.unsqueeze(3)))
+    return dataclasses.replace(
+        batch, x_NTF=x_NTF, channels=channels, label_NSQ=labels, return_NSQ=returns
+    )
 
 
 def add_noise(batch: Batch, std: float, generator: torch.Generator) -> Batch:
@@ -81,7 +88,13 @@ def mask_inputs(batch: Batch, features: float, days: float, generator: torch.Gen
     """Set a share of features to 0 for the whole slice, and a share of days for all features."""
     keep_F = ~_chosen(batch.x_NTF.shape[2], features, generator)
     keep_T = ~_chosen(batch.x_NTF.shape[1], days, generator)
-    return dataclasses.replace(batch, x_NTF=batch.x_NTF * (keep_T[:, None] & keep_F[None, :]))
+    keep_TF = keep_T[:, None] & keep_F[None, :]
+    keep_TFc = keep_TF[:, list(batch.channel_columns), None]
+    return dataclasses.replace(
+        batch,
+        x_NTF=batch.x_NTF * keep_TF,
+        channels=_each(batch, lambda c_NTFc: c_NTFc * keep_TFc),
+    )
 
 
 def drop_edges(batch: Batch, share: float, generator: torch.Generator) -> Batch:
@@ -89,6 +102,12 @@ def drop_edges(batch: Batch, share: float, generator: torch.Generator) -> Batch:
     neighbours = batch.neighbours_SNK
     drawn = torch.rand(neighbours.shape, generator=generator, device=generator.device)
     return dataclasses.replace(batch, neighbours_SNK=neighbours.masked_fill(drawn < share, -1))
+
+
+def _each(batch: Batch, change: Callable[[Tensor], Tensor]) -> Mapping[str, Tensor] | None:
+    if batch.channels is None:
+        return None
+    return {name: change(channel) for name, channel in batch.channels.items()}
 
 
 def _chosen(count: int, share: float, generator: torch.Generator) -> Tensor:

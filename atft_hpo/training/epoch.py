@@ -4,6 +4,7 @@ outcome = train_epoch(run, phase, epoch, should_stop)
 # EpochFacts, or the Decision with which `should_stop` ended it between two steps
 """
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable
@@ -16,13 +17,7 @@ from atft_hpo.data.batch import Batch
 from atft_hpo.errors import NonFiniteError
 from atft_hpo.training.augment import augment
 from atft_hpo.training.forecast import precision
-from atft_hpo.training.losses import (
-    ForecastLike,
-    LossRules,
-    SliceTargets,
-    loss_terms,
-    weighted_sum,
-)
+from atft_hpo.training.losses import LossRules, SliceTargets, loss_gradient, weighted_sum
 from atft_hpo.training.optimizer import set_rates, trainable
 from atft_hpo.training.phases import Phase
 from atft_hpo.training.report import Decision
@@ -61,57 +56,49 @@ def train_epoch(
     rules = LossRules.of(run.config, phase.config)
     plan = run.source.training_plan(run.plan_generator)
     steps: list[_Step] = []
-    gradient_norms: dict[str, float] = {}
     run.model.train()
     for number, index in enumerate(plan):
         if (decision := should_stop()) is not Decision.CONTINUE:
             return decision
         batch = run.source.batch(index)
         if phase.config.augment:
-            batch = augment(batch, run.config.augment, run.augment_generator)
+            batch = augment(_decomposed(run, batch), run.config.augment, run.augment_generator)
         targets = SliceTargets.of(batch)
         if targets.samples == 0:
             continue
         progress = phase_progress(epoch, number, len(plan), phase.config.epochs)
         rate = set_rates(run.optimizer, phase.config.lr, progress, run.config.optim)
         where = f"phase {phase.name}, epoch {epoch}, step {number}"
-        forecast, step = _train_step(run, batch, targets, rules, where)
-        gradient_norms = gradient_norms or term_gradient_norms(forecast, targets, rules)
-        steps.append(step)
+        steps.append(_train_step(run, batch, targets, rules, where))
     if not steps:
         raise NonFiniteError(f"phase {phase.name}: no training slice has a label; check the split")
-    train = _means(steps) | gradient_norms | {"lr": rate}
+    train = _means(steps) | {"lr": rate}
     return EpochFacts(train, time.monotonic() - started, sum(step.samples for step in steps))
 
 
-def term_gradient_norms(
-    forecast: ForecastLike, targets: SliceTargets, rules: LossRules
-) -> dict[str, float]:
-    """Norm of each weighted term's gradient with respect to the forecast, as `grad_norm_<term>`.
-
-    On the forecast, not the weights: it needs no pass through the model.
-    """
-    leaves = ForecastLike(*(part.detach().float().requires_grad_() for part in forecast))
-    norms = {}
-    for name, term in loss_terms(leaves, targets, rules).items():
-        gradients = torch.autograd.grad(term, leaves, allow_unused=True)
-        squares = [float(g.square().sum()) for g in gradients if g is not None]
-        norms[f"grad_norm_{name}"] = getattr(rules.weights, name) * math.sqrt(sum(squares))
-    return norms
+def _decomposed(run: RunState, batch: Batch) -> Batch:
+    """`batch` with FAN and SAN of its features as they are: a masked day is no part of a cycle."""
+    columns = run.model.inputs.fan_columns
+    return dataclasses.replace(batch, channels=run.model.channels(batch), channel_columns=columns)
 
 
 def _train_step(
     run: RunState, batch: Batch, targets: SliceTargets, rules: LossRules, where: str
-) -> tuple[ForecastLike, _Step]:
+) -> _Step:
     run.optimizer.zero_grad(set_to_none=True)
     with precision(run.config, run.device):
         forecast = run.model(batch)
-    terms = loss_terms(forecast, targets, rules)
-    loss = weighted_sum(terms, rules.weights)
-    torch.autograd.backward(loss)
+    pull = loss_gradient(forecast, targets, rules)
+    torch.autograd.backward(forecast, pull.gradients)
     parameters = trainable(run.optimizer)
     norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
-    scalars = {"loss": loss, **{f"loss_{k}": v for k, v in terms.items()}, "grad_norm": norm}
+    scalars = {
+        "loss": weighted_sum(pull.terms, rules.weights),
+        "grad_norm": norm,
+        **{f"loss_{name}": term for name, term in pull.terms.items()},
+        **{f"grad_norm_{name}": value for name, value in pull.norms.items()},
+        **{f"grad_pull_{n}": factor * pull.norms[n] for n, factor in pull.factors.items()},
+    }
     # One transfer per step: on a GPU each .item() would wait for the device.
     values = torch.stack([scalar.detach() for scalar in scalars.values()]).tolist()
     found = dict(zip(scalars, values, strict=True))
@@ -119,7 +106,7 @@ def _train_step(
     clip_grads_with_norm_(parameters, run.config.optim.clip_norm, norm)
     run.optimizer.step()
     run.averages.after_step(run.model)
-    return forecast, _Step(found, targets.samples, _edges_per_day(run, batch))
+    return _Step(found, targets.samples, _edges_per_day(run, batch))
 
 
 def _require_finite(run: RunState, values: dict[str, float], where: str) -> None:

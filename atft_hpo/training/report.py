@@ -69,8 +69,9 @@ class EpochReport:
     smoothed: float
     """The objective, averaged over the last `objective.smoothing_epochs` epochs of the phase."""
     train: dict[str, float]
-    """Training facts: `loss`, `loss_<term>`, `grad_norm_<term>`, `lr`, `edges`, `optimizer_steps`,
-    `samples`."""
+    """Training facts, means over steps: `loss`, `loss_<term>`, `grad_norm_<term>` (norm of the
+    term's gradient on the forecasts), `grad_pull_<term>` (the same with weight and balance),
+    `grad_norm` (on the weights), `lr`, `edges`, `optimizer_steps`, `samples`."""
     modules: tuple[str, ...]
     """Modules that were on."""
     seconds: float

@@ -91,7 +91,7 @@ def test_phases_can_be_given_as_models() -> None:
         ({"model": {"hidden": 30}}, "model.hidden is 30; .* model.attention_heads = 4"),
         ({"model": {"gat": {"heads": [3]}}}, "divisible by model.gat.heads = 3"),
         ({"model": {"fan": {"k": 11}}}, "model.fan.k is 11; .*= 11"),
-        ({"model": {"lookback_days": 4, "fan": {"k": 1}}}, "san.slice_days is 5"),
+        ({"model": {"lookback_days": 19}}, r"slice_days is 5 and spans \[1, 4\]: 20 days"),
         ({"model": {"quantiles": [0.5, 0.1]}}, "expected ascending levels"),
         ({"model": {"dropout": 1.0}}, "model.dropout = 1.0: .*less than 1"),
         ({"slices": {"context_days": 5}}, "context_days is 5; .*lookback_days = 20"),

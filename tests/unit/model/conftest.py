@@ -72,7 +72,8 @@ def _make_model(
     """A tiny model in eval mode; `strengths` draws strengths and lag kernels of that size."""
     config = ModelConfig(
         hidden=8, lookback_days=LOOKBACK, attention_heads=2, dropout=dropout,
-        fan=FanConfig(k=2, kind=kind), san=SanConfig(slice_days=3), gat=GatConfig(heads=(4, 2)),
+        fan=FanConfig(k=2, kind=kind), san=SanConfig(slice_days=3, spans=(1, 2)),
+        gat=GatConfig(heads=(4, 2)),
     )  # fmt: skip
     inputs = ModelInputs(features, fan_columns, SECTORS, HORIZONS)
     model = ATFT(config, inputs, chunk_tokens)

@@ -160,7 +160,7 @@ def test_parameter_groups_are_disjoint_and_complete(
     assert sorted(grouped) == sorted(id(p) for p in model.parameters())
     assert set(groups) == {"weights", "no_decay", "strengths", "kernels"}
     assert all(p.numel() == 0 or not p.any() for p in groups["strengths"])
-    assert [tuple(p.shape) for p in groups["kernels"]] == [(2, 8), (8, 6)]
+    assert [tuple(p.shape) for p in groups["kernels"]] == [(8, 14), (8, 6)]
     assert id(model.heads.point.bias) in map(id, groups["no_decay"])
     assert id(model.recurrence.lstm.bias_hh_l0) in map(id, groups["no_decay"])
     assert id(model.selection.networks.norm_gain) in map(id, groups["no_decay"])

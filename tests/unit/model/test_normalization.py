@@ -130,12 +130,13 @@ def test_k_zero_bypasses_exactly(kind: str) -> None:
 
 
 def test_least_squares_finds_a_cycle_between_bins() -> None:
-    """A cycle of 17 days in a window of 40 is no DFT bin: the bins leak, the fit does not."""
-    day = torch.arange(40.0)
-    x = torch.sin(2 * torch.pi * day / 17.0).unsqueeze(0)
-    assert fan_decompose(x, 1)[1][0, -1].abs() > 0.2
-    assert lsq_decompose(x, 1)[1][0, -1].abs() < 0.1
-    assert lsq_decompose(x, 2)[1].square().sum() < lsq_decompose(x, 1)[1].square().sum()
+    """A cycle of any period is no DFT bin of 40 days: the bins leak, the fit does not."""
+    day, period_M1 = torch.arange(40.0), torch.linspace(4.3, 29.7, 50).unsqueeze(1)
+    x_ML = torch.sin(2 * torch.pi * day / period_M1 + period_M1)
+    left = {kind: decompose(x_ML, 1)[1][:, -1] for kind, decompose in DECOMPOSE.items()}
+    assert left["dft"].square().mean() > 0.05
+    assert left["lsq"].square().mean() < 0.002
+    assert lsq_decompose(x_ML, 2)[1].square().sum() < lsq_decompose(x_ML, 1)[1].square().sum()
 
 
 def test_least_squares_refits_jointly() -> None:
@@ -143,7 +144,9 @@ def test_least_squares_refits_jointly() -> None:
     day = torch.arange(32.0)
     angle = 2 * torch.pi / 32 * day
     x = (torch.cos(3 * angle) + 0.7 * torch.sin(7.25 * angle)).unsqueeze(0)
-    assert lsq_decompose(x, 2)[1].abs().max() < 1e-4
+    main, residual = lsq_decompose(x, 2)
+    assert residual.square().mean() < 0.01 * x.square().mean()
+    assert (main * residual).sum().abs() < 1e-4
 
 
 @kinds
@@ -163,7 +166,9 @@ def test_causal_san_is_the_last_slice_of_the_windowed(lookback: int, slice_days:
     assert mean.shape[-1] == lookback // slice_days
     last_mean, scale = mean[..., -1], std[..., -1] + EPSILON
     expected = {"standard": (x_NTF - last_mean) / scale, "log_std": scale.log(), "mean": last_mean}
-    channels = san_channels(x_NTF, slice_days)
+    channels = san_channels(x_NTF, slice_days, (1, 2))
+    assert torch.equal(channels[..., :3], san_channels(x_NTF, slice_days))
+    assert torch.equal(channels[..., 3:], san_channels(x_NTF, 2 * slice_days))
     for number, name in enumerate(SAN_CHANNELS):
         assert torch.allclose(channels[..., number], expected[name], atol=1e-4), name
 

@@ -14,7 +14,7 @@ def selection(
     dropout: float = 0.0, chunk: int = 16, columns: tuple[int, ...] = COLUMNS
 ) -> VariableSelection:
     torch.manual_seed(0)
-    module = VariableSelection(FEATURES, columns, HIDDEN, dropout, chunk)
+    module = VariableSelection(FEATURES, columns, HIDDEN, dropout, chunk, {"fan": 4, "san": 3})
     for added in module.added.values():
         torch.nn.init.normal_(added.strength)
     return module

@@ -5,7 +5,13 @@ import torch
 from torch import Tensor
 
 from atft_hpo.model import temporal
-from atft_hpo.model.temporal import BandAttention, FeedForward, Recurrence, StaticEnrichment
+from atft_hpo.model.temporal import (
+    MEMORY_DAYS,
+    BandAttention,
+    FeedForward,
+    Recurrence,
+    StaticEnrichment,
+)
 
 LOOKBACK, HEADS, HIDDEN = 5, 2, 4
 
@@ -33,9 +39,7 @@ def by_hand(module: BandAttention, x_NTH: Tensor, alive_NT: Tensor, context: int
                 score = torch.stack([query[n, t, part] @ key[n, s, part] for s in keys])
                 weight = (score * width**-0.5).softmax(0)
                 mixed += sum(w * value[n, s] for w, s in zip(weight, keys, strict=True)) / HEADS
-                lagged = sum(module.lag_kernel[a, t - s] * value[n, s, part] for s in band)
-                mixed[part] += lagged
-            rows.append(mixed)
+            rows.append(mixed + sum(module.kernel()[:, t - s] * value[n, s] for s in band))
     mixed_NSH = torch.stack(rows).view(len(x_NTH), -1, HIDDEN)
     out: Tensor = module.gate(module.out(mixed_NSH), x_NTH[:, context:])
     return out
@@ -61,7 +65,7 @@ def test_lag_kernel_can_take_minus_an_old_value() -> None:
     """What no softmax can: the output moves against the value of four days ago."""
     module = attention(kernel=0.0)
     with torch.no_grad():
-        module.lag_kernel[:, 4] = -3.0
+        module.lag_kernel[:, 4] = -3.0  # the basis begins with single days
     x_NTH = torch.randn(1, 9, HIDDEN)
     alive_NT = torch.ones(1, 9, dtype=torch.bool)
     lag_ST = torch.arange(8, 9).unsqueeze(1) - torch.arange(4, 9)
@@ -70,6 +74,18 @@ def test_lag_kernel_can_take_minus_an_old_value() -> None:
     torch.nn.init.zeros_(module.lag_kernel)
     softmax_only = module._attend(x_NTH[:, 8:], *past, lag_ST)
     assert torch.allclose(with_kernel - softmax_only, -3.0 * past[1][:, :1], atol=1e-5)
+
+
+def test_the_kernels_basis_holds_days_memories_and_the_mean() -> None:
+    basis = BandAttention(HIDDEN, HEADS, 40, dropout=0.0).basis
+    assert torch.equal(basis[:40], torch.eye(40))
+    assert torch.allclose(basis.norm(dim=1), torch.ones(len(basis)))
+    memories = basis[40:-1]
+    assert len(memories) == len(MEMORY_DAYS)
+    assert torch.allclose(memories[:, 5] / memories[:, 4], memories[:, 1] / memories[:, 0])
+    decay = 5.0 / 6.0  # a mean lag of five days
+    assert torch.allclose(memories[1, 1:] / memories[1, :-1], torch.full((39,), decay))
+    assert torch.allclose(basis[-1], torch.full((40,), 40.0**-0.5))
 
 
 def test_lag_kernel_starts_at_zero_with_a_live_gradient() -> None:

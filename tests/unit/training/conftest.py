@@ -22,7 +22,7 @@ TINY: dict[str, Any] = {
     "slices": {"days": 30, "context_days": 8},
     "model": {
         "hidden": 8, "lookback_days": 8, "attention_heads": 2, "gat": {"heads": [2]},
-        "quantiles": [0.1, 0.5, 0.9],
+        "quantiles": [0.1, 0.5, 0.9], "san": {"slice_days": 4, "spans": [1, 2]},
     },
     "optim": {"swa_epochs": 2},
     "phases": {

@@ -157,3 +157,33 @@ def test_edges_are_taken_out_at_the_share_asked(batch: Batch, generator: torch.G
 def test_stored_types_are_kept(batch: Batch, generator: torch.Generator) -> None:
     half = dataclasses.replace(batch, x_NTF=batch.x_NTF.half())
     assert augment(half, ALL, generator).x_NTF.dtype == torch.float16
+
+
+def with_channels(batch: Batch) -> Batch:
+    """`batch` with two channels of its columns 3 and 5: the feature itself, and 1."""
+    column_NTF = batch.x_NTF[..., [3, 5]]
+    one = torch.ones_like(column_NTF)
+    channels = {"fan": torch.stack([column_NTF, one], dim=-1)}
+    return dataclasses.replace(batch, channels=channels, channel_columns=(3, 5))
+
+
+def test_channels_are_masked_with_their_feature(batch: Batch, generator: torch.Generator) -> None:
+    masked = mask_inputs(with_channels(batch), 0.5, 0.3, generator)
+    assert masked.channels is not None
+    feature, one = masked.channels["fan"].unbind(-1)
+    assert torch.equal(feature, masked.x_NTF[..., [3, 5]])
+    live = batch.x_NTF[..., [3, 5]] != 0
+    assert torch.equal(one[live] == 0, feature[live] == 0)
+    assert 0 < int((one == 0).sum()) < one.numel()
+
+
+def test_channels_leave_with_their_stock_and_mix_with_it(
+    batch: Batch, generator: torch.Generator
+) -> None:
+    dropped = drop_stocks(with_channels(batch), 0.5, generator)
+    assert dropped.channels is not None
+    assert torch.equal(dropped.channels["fan"][..., 0], dropped.x_NTF[..., [3, 5]])
+    mixed = mix_stocks(with_channels(batch), 0.9, generator)
+    assert mixed.channels is not None
+    assert torch.equal(mixed.channels["fan"][..., 0], mixed.x_NTF[..., [3, 5]])
+    assert not torch.equal(mixed.x_NTF, batch.x_NTF)

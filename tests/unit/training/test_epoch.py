@@ -9,8 +9,7 @@ import torch
 from atft_hpo.config.schema import Config
 from atft_hpo.data.panel import Panel
 from atft_hpo.errors import NonFiniteError
-from atft_hpo.training.epoch import EpochFacts, term_gradient_norms, train_epoch
-from atft_hpo.training.losses import LossRules, SliceTargets
+from atft_hpo.training.epoch import EpochFacts, train_epoch
 from atft_hpo.training.report import Decision
 from atft_hpo.training.state import RunState
 
@@ -41,7 +40,8 @@ def test_facts_are_those_of_the_phase(config_of: ConfigOf, panel: Panel) -> None
     facts = train(begin(config, panel, 2), 2).train
     terms = {"point", "pinball", "sharpe", "rank_ic"}
     names = {"loss", "grad_norm", "lr", "edges", "optimizer_steps", "samples"}
-    expected = names | {f"loss_{t}" for t in terms} | {f"grad_norm_{t}" for t in terms}
+    kinds = ("loss", "grad_norm", "grad_pull")
+    expected = names | {f"{kind}_{term}" for kind in kinds for term in terms}
     assert set(facts) == expected
     assert all(math.isfinite(value) for value in facts.values())
     weights = config.phases.gat.weights
@@ -127,16 +127,17 @@ def test_stock_subsets_make_more_steps_of_the_same_samples(
     assert parts.train["optimizer_steps"] == 3 * whole.train["optimizer_steps"]
 
 
-def test_gradient_norms_grow_with_the_terms_weight(config_of: ConfigOf, panel: Panel) -> None:
-    config = config_of()
-    run = begin(config, panel)
-    batch = run.source.batch(run.source.evaluation_plan(run.source.split.train)[0])
-    forecast, targets = run.model(batch), SliceTargets.of(batch)
-    norms = []
-    for weight in (1.0, 3.0):
-        weights = run.phases[0].config.weights.model_copy(update={"point": weight})
-        phase = run.phases[0].config.model_copy(update={"weights": weights})
-        rules = LossRules.of(config, phase)
-        norms.append(term_gradient_norms(forecast, targets, rules)["grad_norm_point"])
-    assert norms[1] == pytest.approx(3.0 * norms[0])
-    assert norms[0] > 0.0
+def test_a_term_pulls_by_its_weight_whatever_its_units(config_of: ConfigOf, panel: Panel) -> None:
+    config = config_of(phases={"gat": {"weights": {"sharpe": 0.1, "rank_ic": 0.3}}})
+    facts = train(begin(config, panel, 2), 2).train
+    reference = facts["grad_pull_point"]
+    assert facts["grad_norm_point"] == pytest.approx(reference)
+    assert facts["grad_pull_sharpe"] == pytest.approx(0.1 * reference, rel=1e-4)
+    assert facts["grad_pull_rank_ic"] == pytest.approx(0.3 * reference, rel=1e-4)
+    assert facts["grad_norm_sharpe"] > 10 * reference  # annualised: unbalanced it would drown all
+
+
+def test_without_balance_a_weight_is_a_factor(config_of: ConfigOf, panel: Panel) -> None:
+    config = config_of(loss={"balance": "none"}, phases={"gat": {"weights": {"sharpe": 0.1}}})
+    facts = train(begin(config, panel, 2), 2).train
+    assert facts["grad_pull_sharpe"] == pytest.approx(0.1 * facts["grad_norm_sharpe"], rel=1e-4)

@@ -1,0 +1,112 @@
+"""Train one variant on a planted market, and see after each phase what of the truth it holds."""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from atft_hpo.config.schema import Config
+from atft_hpo.data.panel import Panel
+from atft_hpo.data.slices import SliceSource
+from atft_hpo.data.synthetic_truth import oracle_share
+from atft_hpo.model.atft import ATFT
+from atft_hpo.paths import RunPaths
+from atft_hpo.training.checkpoint import load_checkpoint
+from atft_hpo.training.forecast import ForecastTable, forecast_panel, new_model
+from atft_hpo.training.loop import run_phases
+from atft_hpo.training.report import Decision, EpochReport
+
+
+@dataclass(frozen=True)
+class PhaseTruth:
+    """What a model holds at the end of a phase, on the validation days."""
+
+    phase: str
+    total: float
+    """Share of the oracle's IC."""
+    betas: dict[str, float]
+    """β of each part."""
+    rank_ic: float
+    coverage_90: float
+    """Share of labels between the 5 % and the 95 % quantile."""
+    selection: dict[str, float]
+    """Mean selection weight by feature."""
+    seconds: float
+    """Wall time since the start of the run."""
+    samples_per_second: float
+    """Of the phase's last epoch."""
+
+
+def train_variant(config: Config, panel: Panel, device: torch.device) -> list[PhaseTruth]:
+    """Train `config` through its phases; one record a phase."""
+    torch.set_num_threads(config.runtime.threads or torch.get_num_threads())
+    source = SliceSource(panel, config, device)
+    phases: list[PhaseTruth] = []
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        paths = RunPaths(Path(folder))
+
+        def on_epoch(report: EpochReport) -> Decision:
+            if report.epoch + 1 == getattr(config.phases, report.phase_name).epochs:
+                model = _model_of(paths.last, report, config, panel).to(device)
+                seconds = time.monotonic() - started
+                phases.append(_truth(model, source, panel, config, report, seconds))
+            return Decision.CONTINUE
+
+        run_phases(config, panel, paths, device, on_epoch)
+    return phases
+
+
+def _model_of(last: Path, report: EpochReport, config: Config, panel: Panel) -> ATFT:
+    """The model as it was evaluated: with the averaged weights, when EMA is on."""
+    content = load_checkpoint(last)
+    model = new_model(config, panel)
+    model.enable(report.modules)
+    model.load_state_dict(content["model"] | content["averages"]["ema"])
+    return model
+
+
+def _truth(
+    model: ATFT, source: SliceSource, panel: Panel, config: Config, report: EpochReport,
+    seconds: float,
+) -> PhaseTruth:  # fmt: skip
+    days = source.split.validation
+    span = slice(days.start, days.stop)
+    table = forecast_panel(model, source, days, config)
+    assert panel.oracle is not None
+    share = oracle_share(table.score_DNQ[..., 0], panel.oracle[span], panel.alive[span])
+    return PhaseTruth(
+        phase=report.phase_name,
+        total=share.total,
+        betas=dict(zip(panel.manifest.oracle_parts, share.betas, strict=True)),
+        rank_ic=report.metrics["rank_ic"],
+        coverage_90=_coverage(table, source, days),
+        selection=_selection(model, source, days, panel.feature_names),
+        seconds=seconds,
+        samples_per_second=report.samples_per_second,
+    )
+
+
+def _coverage(table: ForecastTable, source: SliceSource, days: range) -> float:
+    """Share of the validation labels inside the outermost quantiles, of the first horizon."""
+    label_DN = np.full(table.score_DNQ.shape[:2], np.nan, dtype=np.float32)
+    for index in source.evaluation_plan(days):
+        batch = source.batch(index)
+        first = batch.first_day - days.start
+        cells = np.s_[first : first + len(index.days), batch.stocks.cpu().numpy()]
+        label_DN[cells] = batch.label_NSQ[..., 0].T.cpu().numpy()
+    low_DN, high_DN = table.quantiles_DNQP[:, :, 0, 0], table.quantiles_DNQP[:, :, 0, -1]
+    known_DN = np.isfinite(label_DN) & np.isfinite(low_DN)
+    inside_DN = (label_DN >= low_DN) & (label_DN <= high_DN)
+    return float(inside_DN[known_DN].mean())
+
+
+def _selection(
+    model: ATFT, source: SliceSource, days: range, names: tuple[str, ...]
+) -> dict[str, float]:
+    weights = [model.selection_weights(source.batch(i)) for i in source.evaluation_plan(days)]
+    mean_F = torch.stack(weights).mean(0).tolist()
+    return dict(zip(names, mean_F, strict=True))
