@@ -10,7 +10,7 @@ is not numeric is a date and left out. Printed: mean squared and mean absolute e
 part (all windows, channels and steps, on the scaled series), for scaling fitted on the training
 part (the honest one) and on all data (the published one). Split 7/2/1, 96 values in, set-up as in
 Ye et al. 2024, see `continuation/`. Without SERIES: two small generated series at one horizon, one
-that FAN should help with, one with nothing to find; that takes a minute on one core.
+that FAN should help with, one with nothing to find, at most 40 epochs: about a minute on one core.
 
 `--fan-loss paper`: squared error of the main component plus that of the whole forecast; `code` adds
 the residual's, as the authors' code does. K and the slice length of SAN are the papers' where the
@@ -31,12 +31,15 @@ import typer
 from continuation.report import Experiment, Run, line, table
 from continuation.series import Series, drifting_cycles, random_walk, read_series
 from continuation.task import LENGTH, Scaling, choose_k, choose_slice, make_task, split
-from continuation.training import METHODS, Settings, run
+from continuation.training import METHODS, Settings, normalization, run
 from rich.console import Console
 
 from atft_hpo.errors import AtftHpoError, ConfigError
 
-QUICK_ROWS, QUICK_CHANNELS = 5000, 3
+EPOCHS = 100
+QUICK_ROWS, QUICK_CHANNELS, QUICK_EPOCHS = 4000, 3, 40
+Plan = list[tuple[Scaling, int, str, int]]
+"""Scaling, horizon, method, seed of each run."""
 
 
 class ScalingChoice(StrEnum):
@@ -62,7 +65,7 @@ def main(
     methods: Annotated[str, typer.Option(help="of none, revin, san, fan")] = ",".join(METHODS),
     scaling: Annotated[ScalingChoice | None, typer.Option(help="both if not given")] = None,
     seeds: Annotated[str, typer.Option(help="one run per seed, errors averaged")] = "0",
-    epochs: Annotated[int, typer.Option(min=1, help="at most; patience is 5")] = 100,
+    epochs: Annotated[int | None, typer.Option(min=1, help="at most; 100 if not given")] = None,
     fan_loss: Annotated[FanLoss, typer.Option(help="terms of FAN's loss")] = FanLoss.paper,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1)] = None,
@@ -74,14 +77,13 @@ def main(
     where = torch.device(_device(device))
     quick = path is None
     horizon_list = _integers("--horizons", horizons or ("96" if quick else "96,168,336,720"))
-    scaling_choice = scaling or (ScalingChoice.train if quick else ScalingChoice.both)
     scalings = _scalings(scaling or (ScalingChoice.train if quick else ScalingChoice.both))
     plan = list(product(scalings, horizon_list, _methods(methods), _integers("--seeds", seeds)))
+    most = epochs or (QUICK_EPOCHS if quick else EPOCHS)
     reports = []
     for series in _quick_series() if path is None else [read_series(path)]:
-        for ahead in horizon_list:
-            split(len(series.values_NC), ahead)
-        settings, origin = _settings(series, k, slice_length, epochs, fan_loss)
+        settings, origin = _settings(series, k, slice_length, most, fan_loss)
+        _check(series, plan, settings)
         experiment = Experiment(series, quick, settings, origin, where.type)
         Console().print(experiment.headline(), highlight=False)
         runs = _run_all(experiment, plan, where)
@@ -92,11 +94,16 @@ def main(
         json_path.write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
 
 
-def _run_all(
-    experiment: Experiment, plan: list[tuple[Scaling, int, str, int]], where: torch.device
-) -> list[Run]:
+def _check(series: Series, plan: Plan, settings: Settings) -> None:
+    """Fail now rather than hours into the plan."""
+    rows, channels = series.values_NC.shape
+    for _, ahead, method, _ in plan:
+        split(rows, ahead)
+        normalization(method, ahead, channels, settings)
+
+
+def _run_all(experiment: Experiment, plan: Plan, where: torch.device) -> list[Run]:
     """Train and test everything planned; one line each on the error stream."""
-    progress = Console(stderr=True)
     runs: list[Run] = []
     for (scaling, ahead), group in groupby(plan, key=lambda entry: entry[:2]):
         task = make_task(experiment.series, ahead, scaling, where)
@@ -104,7 +111,7 @@ def _run_all(
         for *_, method, seed in group:
             outcome = run(method, task, experiment.settings, seed)
             runs.append(Run(scaling, ahead, method, seed, windows, outcome))
-            progress.print(line(runs[-1]), highlight=False)
+            print(line(runs[-1]), file=sys.stderr, flush=True)
     return runs
 
 
@@ -136,7 +143,7 @@ def _methods(text: str) -> list[str]:
     unknown = [name for name in names if name not in METHODS]
     if unknown or not names:
         raise ConfigError(f"--methods: found {text!r}, expected some of {', '.join(METHODS)}")
-    return names
+    return list(dict.fromkeys(names))
 
 
 def _integers(option: str, text: str) -> list[int]:
@@ -146,7 +153,7 @@ def _integers(option: str, text: str) -> list[int]:
         numbers = []
     if not numbers or min(numbers) < 0 or (option == "--horizons" and min(numbers) < 1):
         raise ConfigError(f"{option}: found {text!r}, expected whole numbers as in 96,168")
-    return numbers
+    return list(dict.fromkeys(numbers))
 
 
 def _split(text: str) -> list[str]:

@@ -41,8 +41,8 @@ class Experiment:
         loss = "main + total + residual (code)" if s.residual_loss else "main + total (paper)"
         return (
             f"{kind} {self.series.name!r}: {rows:,} rows, {channels} channels; K = {s.k} "
-            f"({self.origin['k']}); SAN slices of {s.slice_length} ({self.origin['slice_length']}); "
-            f"FAN's loss: {loss}; device {self.device}"
+            f"({self.origin['k']}); SAN slices of {s.slice_length} "
+            f"({self.origin['slice_length']}); FAN's loss: {loss}; device {self.device}"
         )
 
     def as_json(self, runs: list[Run]) -> dict[str, Any]:
@@ -74,8 +74,8 @@ def table(series: Series, runs: list[Run]) -> Table:
     scalings = list(dict.fromkeys(run.scaling for run in runs))
     for scaling in scalings:
         fitted = "scaled on training part" if scaling == "train" else "scaled on all data"
-        shown.add_column(f"{fitted}\nMSE", justify="right")
-        shown.add_column("\nMAE", justify="right")
+        shown.add_column(f"MSE\n{fitted}", justify="right")
+        shown.add_column("MAE", justify="right")
     horizon = None
     for ahead, method in dict.fromkeys((run.horizon, run.method) for run in runs):
         if horizon not in (None, ahead):
@@ -95,7 +95,7 @@ def line(run: Run) -> str:
     o = run.outcome
     return (
         f"scaling {run.scaling}, horizon {run.horizon}, {run.method}, seed {run.seed}: "
-        f"MSE {o.mse:.4f} MAE {o.mae:.4f}; best of {o.epochs} epochs: {o.best_epoch}; {o.seconds:.0f} s"
+        f"MSE {o.mse:.4f} MAE {o.mae:.4f}; epoch {o.best_epoch} of {o.epochs}; {o.seconds:.0f} s"
     )
 
 
@@ -112,4 +112,5 @@ def _cell(values: list[float]) -> str:
 
 def _flat(run: Run) -> dict[str, Any]:
     entry = asdict(run)
-    return {**entry, **entry.pop("outcome")}
+    outcome = entry.pop("outcome")
+    return {**entry, **outcome}

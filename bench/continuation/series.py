@@ -19,7 +19,7 @@ from atft_hpo.errors import DataError
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 """Texts of a CSV that say that a value is absent."""
 
-TURN = 1500
+TURN = 500
 """Rows between turns of a generated cycle's period and amplitude."""
 
 
@@ -108,13 +108,13 @@ def _example(column: pl.Series) -> str:
 def drifting_cycles(rows: int, channels: int, seed: int = 0) -> Series:
     """Two cycles per channel whose period and amplitude drift, a random walk, noise.
 
-    Periods move within 16–48 steps, so no one linear filter fits all windows; what a window holds
-    at its own frequencies goes on for a while.
+    A cycle's period lies in 12–36 steps and moves by up to 10 % either way, its amplitude within
+    0.5–2: what a window holds at its own frequencies goes on, and no one linear filter fits all.
     """
     rng = np.random.default_rng(seed)
     columns = []
     for _ in range(channels):
-        cycles = sum(_cycle(rows, rng) for _ in range(2))
+        cycles = _cycle(rows, rng) + _cycle(rows, rng)
         walk = rng.standard_normal(rows).cumsum() * 0.01
         columns.append(cycles + walk + 0.2 * rng.standard_normal(rows))
     return _generated("drifting cycles", np.stack(columns, axis=1))
@@ -131,8 +131,8 @@ def _generated(name: str, values_NC: NDArray[np.float64]) -> Series:
 
 
 def _cycle(rows: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """sin of an accumulated phase; log period and log amplitude are slow, bounded wanderings."""
-    period = 16.0 * 3.0 ** _wander(rows, rng)
+    """sin of an accumulated phase; log period and log amplitude wander."""
+    period = 12.0 * 3.0 ** rng.uniform() * 1.2 ** (_wander(rows, rng) - 0.5)
     amplitude = 0.5 * 4.0 ** _wander(rows, rng)
     return amplitude * np.sin(np.cumsum(2 * np.pi / period) + rng.uniform(0, 2 * np.pi))
 

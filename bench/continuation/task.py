@@ -6,6 +6,7 @@ reach back into the part before, as is usual in this literature, so every part o
 n − O + 1 windows (the training part n − L − O + 1), and none is dropped.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -148,9 +149,8 @@ def standardise(series: Series, rows: int) -> np.ndarray:
 
 def choose_k(series: Series) -> tuple[int, str]:
     """FAN's K and how it was found: by name, else from amplitudes of the training part."""
-    for key, k in K_BY_NAME.items():
-        if key in series.name.lower():
-            return k, f"the paper's for {key}"
+    if key := _known(series, K_BY_NAME):
+        return K_BY_NAME[key], f"the paper's for {key}"
     return count_frequencies(series), (
         f"frequencies whose mean amplitude in the training part exceeds {AMPLITUDE_SHARE:.0%} "
         "of the largest one"
@@ -171,7 +171,12 @@ def count_frequencies(series: Series) -> int:
 
 def choose_slice(series: Series) -> tuple[int, str]:
     """SAN's slice length and how it was found."""
-    for key, length in SLICE_BY_NAME.items():
-        if key in series.name.lower():
-            return length, f"its authors' for {key}"
+    if key := _known(series, SLICE_BY_NAME):
+        return SLICE_BY_NAME[key], f"its authors' for {key}"
     return DEFAULT_SLICE, "the default"
+
+
+def _known(series: Series, by_name: dict[str, int]) -> str | None:
+    """The data set the series is named after: the key as a word of its own, in any case."""
+    name = series.name.lower()
+    return next((k for k in by_name if re.search(f"(?<![a-z]){k}(?![a-z])", name)), None)

@@ -56,7 +56,9 @@ def run(method: str, task: Task, settings: Settings, seed: int) -> Outcome:
     start = time.perf_counter()
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    model = Forecaster(normalization(method, task, settings), DLinear(LENGTH, task.ahead))
+    model = Forecaster(
+        normalization(method, task.ahead, task.channels, settings), DLinear(LENGTH, task.ahead)
+    )
     model.to(task.train.cut_WCT.device)
     if isinstance(model.normalization, SAN):
         _fit_statistics(model.normalization, task, settings, generator)
@@ -70,15 +72,18 @@ def run(method: str, task: Task, settings: Settings, seed: int) -> Outcome:
     return Outcome(mse, mae, fit.value, fit.epochs, fit.best_epoch, seconds)
 
 
-def normalization(method: str, task: Task, settings: Settings) -> Normalization:
-    """The named method's module, untrained."""
+def normalization(method: str, ahead: int, channels: int, settings: Settings) -> Normalization:
+    """The named method's module, untrained.
+
+    Raises ConfigError if K or the slice length does not suit the horizon.
+    """
     if method == "none":
         return Normalization()
     if method == "revin":
-        return RevIN(task.channels)
+        return RevIN(channels)
     if method == "san":
-        return SAN(LENGTH, task.ahead, settings.slice_length, task.channels)
-    return FAN(LENGTH, task.ahead, settings.k, settings.residual_loss)
+        return SAN(LENGTH, ahead, settings.slice_length, channels)
+    return FAN(LENGTH, ahead, settings.k, settings.residual_loss)
 
 
 @torch.no_grad()
