@@ -68,14 +68,14 @@ class Experiment:
 
 def table(series: Series, runs: list[Run]) -> Table:
     """Errors by horizon and method, mean over seeds ± standard deviation, per scaling."""
-    shown = Table(title=f"{series.name}: test errors on the scaled series", title_justify="left")
+    title = f"{series.name}: test errors, scaled on the training part (train) or on all data (all)"
+    shown = Table(title=title, title_justify="left")
     shown.add_column("horizon", justify="right")
     shown.add_column("method")
     scalings = list(dict.fromkeys(run.scaling for run in runs))
     for scaling in scalings:
-        fitted = "scaled on training part" if scaling == "train" else "scaled on all data"
-        shown.add_column(f"MSE\n{fitted}", justify="right")
-        shown.add_column("MAE", justify="right")
+        shown.add_column(f"MSE ({scaling})", justify="right")
+        shown.add_column(f"MAE ({scaling})", justify="right")
     horizon = None
     for ahead, method in dict.fromkeys((run.horizon, run.method) for run in runs):
         if horizon not in (None, ahead):
@@ -106,7 +106,7 @@ def _errors(runs: list[Run], scaling: str, ahead: int, method: str, error: str) 
 
 
 def _cell(values: list[float]) -> str:
-    spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
+    spread = f"±{stdev(values):.3f}" if len(values) > 1 else ""
     return f"{fmean(values):.4f}{spread}"
 
 
