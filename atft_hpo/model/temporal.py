@@ -70,6 +70,7 @@ class BandAttention(nn.Module):
         self.value = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, hidden)
         self.lag_kernel = nn.Parameter(torch.zeros(heads, lookback))
+        self.by_head = nn.Identity()  # where `inspection` watches the weights of each block
         self.dropout = nn.Dropout(dropout)
         self.gate = GatedSkip(hidden, dropout)
 
@@ -98,7 +99,8 @@ class BandAttention(nn.Module):
         in_band_ST = (lag_ST >= 0) & (lag_ST < self.lookback)
         allowed_NST = in_band_ST & (alive_NT.unsqueeze(1) | (lag_ST == 0))
         score_NAST = score_NAST.masked_fill(~allowed_NST.unsqueeze(1), -torch.inf)
-        weight_NST: Tensor = self.dropout(score_NAST.softmax(dim=-1).mean(dim=1))
+        weight_NAST = self.by_head(score_NAST.softmax(dim=-1))
+        weight_NST: Tensor = self.dropout(weight_NAST.mean(dim=1))
         kernel_AST = self.lag_kernel[:, lag_ST.clamp(0, self.lookback - 1)] * in_band_ST
         lagged_NASd = kernel_AST @ self._split(value_NTH).float()
         return weight_NST @ value_NTH.float() + lagged_NASd.transpose(1, 2).flatten(2)
