@@ -15,6 +15,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from atft_hpo.results import explain_panels as panels
 from atft_hpo.results.explain import Explanation
+from atft_hpo.results.explain_axes import nothing, plain
 from atft_hpo.results.theme import INK, MUTED
 from atft_hpo.results.wording import plural
 
@@ -106,7 +107,7 @@ def effects(e: Explanation) -> Figure:
     for axes, kind in zip(grid[0], kinds, strict=False):
         panels.losses(axes, e.effects, kind, TOP)
     for axes in grid[0, len(kinds) :]:
-        panels.nothing(axes, "Features", "not shuffled; ask for it with --permute N")
+        nothing(axes, "Features", "not shuffled; ask for it with --permute N")
     return figure
 
 
@@ -122,7 +123,7 @@ def _page(e: Explanation, title: str, width: float, height: float) -> Figure:
     modules = ", ".join(e.modules) or "none"
     days = f"{e.origin['first_day']} to {e.origin['last_day']}"
     line = (
-        f"{e.origin['study']} · checkpoint {e.origin['checkpoint_sha256'][:12]} · {days}, "
+        f"{plain(e.origin['study'])} · checkpoint {e.origin['checkpoint_sha256'][:12]} · {days}, "
         f"{plural(e.days, 'day')}, {e.tokens:,} live tokens · modules on: {modules}"
     )
     figure.text(left, first - 0.36 / height, line, size=10, color=MUTED, va="top")

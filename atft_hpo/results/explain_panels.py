@@ -10,14 +10,26 @@ from typing import Any
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator
 
+from atft_hpo.results.explain_axes import (
+    HEADS,
+    bars,
+    heads_of,
+    lag_ticks,
+    largest_size,
+    legend,
+    month_ticks,
+    nothing,
+    percent,
+    short,
+    sign_colours,
+    signed_text,
+    titled,
+)
 from atft_hpo.results.explain_frames import KERNEL, SOFTMAX
-from atft_hpo.results.theme import ACCENT, GRID, INK, LOSS, MUTED, SECOND_SERIES, SERIES
+from atft_hpo.results.theme import ACCENT, GRID, INK, MUTED, SECOND_SERIES, SERIES
 
-SPINE = "#cbd2d9"
-HEADS = ("#2b6cb0", "#2f9e78", "#8b4f9f", "#b7881b", "#c2571a", "#4a7c8c", "#b4413c", "#6b5b4b")
-LONGEST_NAME = 34
 MONTHS_SHOWN = 6
 LAG = "lag, trading days"
 _DIVERGING = "RdBu"
@@ -25,16 +37,16 @@ _DIVERGING = "RdBu"
 
 
 def features(axes: Axes, selection: pl.DataFrame, count: int) -> None:
-    """Mean weight of the features with most, and its spread over tokens."""
+    """Mean weight of the features with most."""
     top = selection.head(count)
     colours = [SERIES if decomposed else SECOND_SERIES for decomposed in top["decomposed"]]
-    _bars(axes, top["feature"].to_list(), top["weight"].to_list(), colours)
+    bars(axes, top["feature"].to_list(), top["weight"].to_list(), colours)
     axes.axvline(1.0 / len(selection), color=INK, lw=1, ls=":")
-    _percent(axes.xaxis)
+    percent(axes.xaxis)
     more = f"top {count} of {len(selection)}" if count < len(selection) else f"all {len(selection)}"
     blue = "; blue: decomposed by FAN and SAN" if any(top["decomposed"]) else ""
     note = f"{more}; dotted: equal weights{blue}"
-    _titled(axes, "Features", note, x="mean selection weight")
+    titled(axes, "Features", note, x="mean selection weight")
 
 
 def families(axes: Axes, selection: pl.DataFrame) -> None:
@@ -45,13 +57,13 @@ def families(axes: Axes, selection: pl.DataFrame) -> None:
         .sort("weight", "family", descending=[True, False])
     )
     names = [f"{row['family']} ({row['features']})" for row in totals.iter_rows(named=True)]
-    places = _bars(axes, names, totals["weight"].to_list(), [SERIES] * len(names))
+    places = bars(axes, names, totals["weight"].to_list(), [SERIES] * len(names))
     equal = (totals["features"] / len(selection)).to_list()
     axes.plot(equal, places, "|", color=ACCENT, markersize=12, markeredgewidth=2)
     axes.set_xlim(0, 1.08 * max(*totals["weight"], *equal))
-    _percent(axes.xaxis)
+    percent(axes.xaxis)
     note = "number of features in brackets; orange: equal weights"
-    _titled(axes, "Families", note, x="total selection weight")
+    titled(axes, "Families", note, x="total selection weight")
 
 
 def months(axes: Axes, by_month: pl.DataFrame, selection: pl.DataFrame) -> None:
@@ -60,12 +72,12 @@ def months(axes: Axes, by_month: pl.DataFrame, selection: pl.DataFrame) -> None:
     labels = by_month["month"].unique(maintain_order=True).to_list()
     for name, colour in zip(names, cycle(HEADS)):
         weight = by_month.filter(feature=name)["weight"].to_list()
-        axes.plot(range(len(labels)), weight, "o-", color=colour, lw=1.6, ms=4, label=_short(name))
-    _dates(axes, labels)
+        axes.plot(range(len(labels)), weight, "o-", color=colour, lw=1.6, ms=4, label=short(name))
+    month_ticks(axes, labels)
     axes.set_ylim(bottom=0)
-    _percent(axes.yaxis)
-    _legend(axes, columns=2)
-    _titled(axes, "Over time", f"the {len(names)} features of largest weight", y="mean weight")
+    percent(axes.yaxis)
+    legend(axes, columns=2)
+    titled(axes, "Over time", f"the {len(names)} features of largest weight", y="mean weight")
 
 
 def softmax(axes: Axes, attention: pl.DataFrame) -> None:
@@ -74,33 +86,35 @@ def softmax(axes: Axes, attention: pl.DataFrame) -> None:
     mean = rows.filter(pl.col("head").is_null())
     axes.bar(mean["lag"].to_list(), mean["weight"].to_list(), color=SECOND_SERIES, width=0.8,
              label="mean of heads, in use")  # fmt: skip
-    for head, colour in _heads(rows):
+    for head, colour in heads_of(rows):
         one = rows.filter(head=head)
         axes.plot(one["lag"].to_list(), one["weight"].to_list(), color=colour, lw=1.4,
                   label=f"head {head}")  # fmt: skip
     axes.axhline(1.0 / len(mean), color=INK, lw=1, ls=":", label="equal attention")
     axes.set_ylim(0, 1.3 * max(rows["weight"]))
-    _lags(axes, len(mean))
-    _percent(axes.yaxis)
-    _legend(axes, columns=2)
-    _titled(axes, "Softmax attention", "sums to 100 % over lags", x=LAG, y="mean attention")
+    lag_ticks(axes, len(mean))
+    percent(axes.yaxis)
+    legend(axes, columns=2)
+    titled(axes, "Softmax attention", "sums to 100 % over lags", x=LAG, y="mean attention")
 
 
 def kernel(axes: Axes, attention: pl.DataFrame) -> None:
-    """The signed kernel κ, per head."""
+    """The signed kernel κ: one line of bars per head, all on one scale."""
     rows = attention.filter(path=KERNEL).drop_nulls("lag")
-    heads = list(_heads(rows))
-    width = 0.8 / len(heads)
-    for place, (head, colour) in enumerate(heads):
+    heads, largest = heads_of(rows), largest_size(rows["weight"])
+    step = 2.2 * (largest or 1.0)
+    for place, (head, _) in enumerate(heads):
         one = rows.filter(head=head)
-        shift = (place - (len(heads) - 1) / 2) * width
-        axes.bar(one["lag"].to_numpy() + shift, one["weight"].to_list(), width, color=colour,
-                 label=f"head {head}")  # fmt: skip
-    axes.axhline(0.0, color=INK, lw=1)
-    axes.margins(y=0.2)
-    _lags(axes, rows["lag"].n_unique())
-    _legend(axes, columns=min(4, len(heads)))
-    _titled(axes, "Signed kernel over lags", "κ per head; starts at 0", x=LAG, y="κ")
+        value = one["weight"].to_numpy()
+        axes.bar(one["lag"].to_list(), value, 0.8, bottom=-step * place, color=sign_colours(value))
+        axes.axhline(-step * place, color=INK, lw=0.8)
+    axes.set_ylim(-step * (len(heads) - 0.5), step / 2)
+    lag_ticks(axes, rows["lag"].n_unique())
+    note = f"κ per head; longest bar {largest:.3g}; blue > 0, red < 0"
+    titled(axes, "Signed kernel over lags", note, x=LAG)
+    axes.set_yticks([-step * place for place in range(len(heads))], [f"head {a}" for a, _ in heads])
+    axes.tick_params(axis="y", length=0)
+    axes.grid(False)
 
 
 def sizes(axes: Axes, attention: pl.DataFrame) -> None:
@@ -116,10 +130,10 @@ def sizes(axes: Axes, attention: pl.DataFrame) -> None:
         axes.bar(frame["lag"].to_numpy() + shift, frame["size"].to_list(), 0.4, color=colour,
                  label=f"{path}; all lags together {whole[path]:.3g}")  # fmt: skip
     axes.margins(y=0.2)
-    _lags(axes, len(looked))
-    _legend(axes)
+    lag_ticks(axes, len(looked))
+    legend(axes)
     note = "root mean square over tokens and channels, before the output projection"
-    _titled(axes, "What each lag adds", note, x=LAG, y="size")
+    titled(axes, "What each lag adds", note, x=LAG, y="size")
 
 
 def edges(axes: Axes, graph: pl.DataFrame) -> None:
@@ -134,7 +148,7 @@ def edges(axes: Axes, graph: pl.DataFrame) -> None:
     labels = [label.replace("same", "same sector").replace("other", "other sector")
               for label in labels]  # fmt: skip
     means = [rows.filter(edge_type=name)["relative"].mean() for name in types["edge_type"]]
-    places = _bars(
+    places = bars(
         axes, labels, [float(str(m)) - 1.0 for m in means], [GRID] * len(labels), left=1.0
     )
     pairs = list(rows.select("layer", "head").unique(maintain_order=True).iter_rows())
@@ -144,8 +158,9 @@ def edges(axes: Axes, graph: pl.DataFrame) -> None:
                   label=f"layer {layer}, head {head}")  # fmt: skip
     axes.axvline(1.0, color=INK, lw=1, ls=":")
     axes.margins(x=0.08)
-    _legend(axes, columns=1)
-    _titled(axes, "Graph attention", "1 = equal shares among a stock's live neighbours",
+    axes.legend(ncols=3, frameon=False, fontsize=8, labelcolor=INK, loc="upper center",
+                bbox_to_anchor=(0.5, -0.13), columnspacing=1.0, handletextpad=0.2)  # fmt: skip
+    titled(axes, "Graph attention", "1 = equal shares among a stock's live neighbours",
             x="attention / equal share")  # fmt: skip
 
 
@@ -160,7 +175,10 @@ def channels(axes: Axes, strengths: pl.DataFrame, module: str, count: int) -> No
     values_FC = table.drop("element").to_numpy()
     order = np.argsort(-np.abs(values_FC).max(axis=1), kind="stable")[:count]
     shown_FC, names = values_FC[order], [table["element"][int(i)] for i in order]
-    bound = max(float(np.abs(values_FC).max()), 1e-9)
+    bound = largest_size(rows["value"])
+    if not bound:
+        nothing(axes, title, f"all strengths are 0{_off(rows)}")
+        return
     axes.imshow(shown_FC, cmap=_DIVERGING, vmin=-bound, vmax=bound, aspect="auto")
     for (f, c), value in np.ndenumerate(shown_FC):
         ink = "white" if abs(value) > 0.6 * bound else INK
@@ -168,9 +186,9 @@ def channels(axes: Axes, strengths: pl.DataFrame, module: str, count: int) -> No
             c, f, f"{value:+.2f}".replace("-", "−"), ha="center", va="center", size=8, color=ink
         )
     axes.set_xticks(range(shown_FC.shape[1]), table.columns[1:])
-    axes.set_yticks(range(len(names)), [_short(name) for name in names])
+    axes.set_yticks(range(len(names)), [short(name) for name in names])
     more = f"top {count} of {len(values_FC)} columns" if count < len(values_FC) else "all columns"
-    _titled(axes, title, f"{more} by largest size{_off(rows)}")
+    titled(axes, title, f"{more} by largest size{_off(rows)}")
     axes.tick_params(length=0)
 
 
@@ -178,10 +196,10 @@ def units(axes: Axes, strengths: pl.DataFrame) -> None:
     """The graph's strength of each hidden unit, by size."""
     rows = strengths.filter(module="graph")
     value = np.sort(rows["value"].to_numpy())
-    axes.bar(np.arange(len(value)), value, color=[LOSS if v < 0 else SERIES for v in value])
+    axes.bar(np.arange(len(value)), value, color=sign_colours(value))
     axes.axhline(0.0, color=INK, lw=1)
     axes.set_xticks([])
-    _titled(axes, "Graph", f"one bar per hidden unit, sorted{_off(rows)}", y="strength")
+    titled(axes, "Graph", f"hidden units, sorted{_off(rows)}", y="strength")
 
 
 def horizons(axes: Axes, strengths: pl.DataFrame) -> None:
@@ -191,9 +209,9 @@ def horizons(axes: Axes, strengths: pl.DataFrame) -> None:
         nothing(axes, "FAN's own forecast", "the panel has no columns to decompose")
         return
     value = rows["value"].to_numpy()
-    axes.bar(rows["element"].to_list(), value, color=[LOSS if v < 0 else SERIES for v in value])
+    axes.bar(rows["element"].to_list(), value, color=sign_colours(value))
     axes.axhline(0.0, color=INK, lw=1)
-    _titled(axes, "FAN's own forecast", f"by horizon{_off(rows)}", y="strength")
+    titled(axes, "FAN's own forecast", f"by horizon{_off(rows)}", y="strength")
 
 
 def parts(axes: Axes, effects: pl.DataFrame) -> None:
@@ -212,95 +230,29 @@ def losses(axes: Axes, effects: pl.DataFrame, kind: str, count: int) -> None:
     if rows.is_empty():
         nothing(axes, title, "no day with a forecast that differs between stocks")
         return
-    places = _bars(axes, rows["name"].to_list(), rows["change"].to_list(), [SERIES] * len(rows))
-    reach = max(*rows["change"], 1e-9)
+    places = bars(axes, rows["name"].to_list(), rows["change"].to_list(), [SERIES] * len(rows))
+    reach = largest_size(rows["change"]) or 1.0
     for place, row in zip(places, rows.iter_rows(named=True), strict=True):
         axes.text(row["change"] + 0.02 * reach, place, _lost(row), va="center", size=8, color=MUTED)
     axes.set_xlim(0, 1.55 * reach)
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    _titled(axes, title, note, x="1 − correlation with the whole forecast")
-
-
-def nothing(axes: Axes, title: str, why: str) -> None:
-    """A panel without data says so."""
-    _titled(axes, title, "")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(False)
-    axes.text(0.5, 0.5, why, ha="center", va="center", transform=axes.transAxes, color=MUTED)
+    titled(axes, title, note, x="1 − correlation with the whole forecast")
 
 
 def strength_rows(strengths: pl.DataFrame, count: int) -> int:
     """Rows that the channel maps will have."""
-    return min(count, strengths.drop_nulls("channel")["element"].n_unique())
-
-
-def _bars(
-    axes: Axes, names: list[str], values: list[float], colours: list[str], left: float = 0.0
-) -> list[int]:
-    """Horizontal bars, the first on top; their places."""
-    places = list(range(len(names)))
-    axes.barh(places, values, color=colours, height=0.72, left=left)
-    axes.set_yticks(places, [_short(name) for name in names])
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    return places
-
-
-def _titled(axes: Axes, title: str, note: str, x: str = "", y: str = "") -> None:
-    """The house style: bold title with a sentence under it, pale grid, no box."""
-    axes.set_title(note or " ", loc="left", size=9, color=MUTED, pad=6)
-    axes.annotate(title, (0, 1), (0, 20), xycoords="axes fraction", textcoords="offset points",
-                  size=12, weight="bold", color=INK)  # fmt: skip
-    axes.set_xlabel(x, size=9, color=MUTED)
-    axes.set_ylabel(y, size=9, color=MUTED)
-    axes.tick_params(labelsize=9, color=SPINE, labelcolor=INK)
-    for name, spine in axes.spines.items():
-        spine.set_visible(name == "bottom")
-        spine.set_color(SPINE)
-    axes.set_axisbelow(True)
-    if x or y:
-        axes.grid(axis="y" if y else "x", color=GRID, lw=0.9)
-
-
-def _legend(axes: Axes, columns: int = 1) -> None:
-    axes.legend(ncols=columns, frameon=False, fontsize=8, labelcolor=INK, loc="best")
-
-
-def _percent(axis: Any) -> None:
-    axis.set_major_formatter(PercentFormatter(1.0))
-    axis.set_major_locator(MaxNLocator(5))
-
-
-def _lags(axes: Axes, count: int) -> None:
-    step = -(-count // 12)
-    axes.set_xticks(range(0, count, step))
-
-
-def _dates(axes: Axes, labels: list[str]) -> None:
-    step = -(-len(labels) // 8)
-    axes.set_xticks(range(0, len(labels), step), labels[::step])
-
-
-def _heads(rows: pl.DataFrame) -> list[tuple[int, str]]:
-    heads = rows["head"].drop_nulls().unique(maintain_order=True).to_list()
-    return [(head, HEADS[head % len(HEADS)]) for head in heads]
-
-
-def _short(name: str) -> str:
-    """A name that fits, cut in the middle: both ends of a feature's name tell something."""
-    if len(name) <= LONGEST_NAME or "\n" in name:
-        return name
-    half = (LONGEST_NAME - 1) // 2
-    return f"{name[:half]}…{name[-half:]}"
+    opened = strengths.drop_nulls("channel").filter(pl.col("value") != 0)
+    return min(count, opened["element"].n_unique())
 
 
 def _off(rows: pl.DataFrame) -> str:
-    return "" if rows["on"].all() else "; the module is off"
+    return "" if rows["on"].all() else "; module off"
 
 
 def _lost(row: dict[str, Any]) -> str:
     if row["rank_ic_lost"] is None:
         return ""
-    t = "" if row["rank_ic_lost_t"] is None else f" (t {-row['rank_ic_lost_t']:+.1f})"
-    return f"RankIC {-row['rank_ic_lost']:+.3f}{t}".replace("-", "−")
+    t = row["rank_ic_lost_t"]
+    return f"RankIC {signed_text(-row['rank_ic_lost'], 3)}" + (
+        "" if t is None else f" (t {signed_text(-t, 1)})"
+    )
