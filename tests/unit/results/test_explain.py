@@ -1,4 +1,4 @@
-"""`explain`: the tables of a trained checkpoint, whose market's only signal is `signal__a`."""
+"""`explain`: the tables of a checkpoint, on a market whose only signal is `signal__a`."""
 
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,13 @@ from hypothesis.extra.numpy import arrays
 
 from atft_hpo.config.toml import dump_config, with_values
 from atft_hpo.errors import CheckpointError, ConfigError, DataError, VolumeError
+from atft_hpo.paths import RunPaths
 from atft_hpo.results.explain import Explanation, ExplanationFiles, explain, write_explanation
 from atft_hpo.results.explain_effects import forecast_change
 from atft_hpo.results.predict import forecast_checkpoint
 from atft_hpo.training.checkpoint import checkpoint_sha256, load_checkpoint, save_checkpoint
+from atft_hpo.training.loop import run_phases
+from atft_hpo.training.report import Decision
 
 COLUMNS = {
     "selection": [
@@ -132,16 +135,33 @@ def test_strengths_are_named(trained: Any, found: Explanation) -> None:
     assert on == {name: name in weights["modules"] for name in ("fan", "san", "graph")}
 
 
-def test_the_signal_is_what_the_forecast_cannot_do_without(found: Explanation) -> None:
+def test_the_signal_is_what_a_trained_forecast_cannot_do_without(
+    trained: Any, tmp_path: Path
+) -> None:
+    phases = {"phases.baseline.epochs": 30, "phases.baseline.lr": 1e-2, "phases.gat.epochs": 0}
+    run = RunPaths(tmp_path / "run")
+    config = with_values(trained.config, phases)
+    run_phases(config, trained.panel, run, torch.device("cpu"), lambda _: Decision.CONTINUE)
+    found = explain(run.best, trained.panel, "validation", shuffles=2)
+    signal = effect(found.effects, "signal__a", "feature")
+    assert signal["rank_ic"] > 0.4
+    assert signal["change"] > 0.5
+    assert signal["rank_ic_lost"] > 0.3
+    assert signal["rank_ic_lost"] == pytest.approx(signal["rank_ic"] - signal["rank_ic_without"])
+    assert signal["rank_ic_lost_t"] > 3
+    noise = effect(found.effects, "returns__1d", "feature")
+    assert noise["change"] < signal["change"] / 3
+    assert noise["rank_ic_lost"] < signal["rank_ic_lost"] / 3
+    assert found.effects.filter(pl.col("kind") == "feature")["name"][0] == "signal__a"
+
+
+def test_a_family_of_one_is_its_feature(found: Explanation) -> None:
     kinds = found.effects["kind"].cast(pl.String).unique(maintain_order=True).to_list()
     assert kinds == ["module", "family", "feature"]
-    signal = effect(found.effects, "signal__a", "feature")
-    assert signal["change"] > 0.3
-    assert signal["rank_ic_lost"] > 0.1
-    assert signal["rank_ic_lost_t"] > 3
-    assert signal["rank_ic_lost"] == pytest.approx(signal["rank_ic"] - signal["rank_ic_without"])
-    assert effect(found.effects, "returns__1d", "feature")["change"] < signal["change"]
-    assert effect(found.effects, "signal", "family")["change"] == signal["change"]
+    for name in ("signal__a", "returns__1d"):
+        feature = effect(found.effects, name, "feature")
+        family = effect(found.effects, name.split("__")[0], "family")
+        assert {**feature, "kind": "", "name": ""} == {**family, "kind": "", "name": ""}
 
 
 def test_a_part_of_strength_zero_has_no_effect_at_all(trained: Any, tmp_path: Path) -> None:
