@@ -82,15 +82,16 @@ class AttentionWatch:
         first, stop = self.next_day, self.next_day + queries
         self.next_day = stop
         live_NS = self.alive_NT[:, first:stop].float()
-        value_NTH = self.value_NTH[:, stop - keys : stop]
         query_S1 = torch.arange(first, stop, device=live_NS.device).unsqueeze(1)
         lag_ST = query_S1 - torch.arange(stop - keys, stop, device=live_NS.device)
-        mean_NST = weight_NAST.float().mean(dim=1)
+        past = (self.value_NTH[:, stop - keys : stop], live_NS, lag_ST)
+        with torch.autocast(live_NS.device.type, enabled=False):
+            weight_AST = torch.einsum("nast,ns->ast", weight_NAST.float(), live_NS)
+            self.weight_AL += self._by_lag(weight_AST, lag_ST)
+            mean_NST = weight_NAST.float().mean(dim=1)
+            self._add_squares(mean_NST, *past)
+            self._add_paths(mean_NST, *past)
         self.tokens += float(live_NS.sum())
-        weight_AST = torch.einsum("nast,ns->ast", weight_NAST.float(), live_NS)
-        self.weight_AL += self._by_lag(weight_AST, lag_ST)
-        self._add_squares(mean_NST, value_NTH, live_NS, lag_ST)
-        self._add_paths(mean_NST, value_NTH, live_NS, lag_ST)
 
     def sums(self) -> AttentionSums:
         """All blocks together."""

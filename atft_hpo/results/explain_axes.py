@@ -95,8 +95,9 @@ def plain(text: str) -> str:
 
 
 def signed_text(value: float, digits: int) -> str:
-    """With a true minus sign, and no sign of a rounded zero's own."""
-    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
+    """With a true minus sign; what rounds to zero has none."""
+    sign = "+" if round(value, digits) else ""
+    return f"{round(value, digits) + 0.0:{sign}.{digits}f}".replace("-", "−")
 
 
 def sign_colours(value: NDArray[np.float64]) -> list[str]:

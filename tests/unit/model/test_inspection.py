@@ -11,6 +11,7 @@ from torch import Tensor
 from atft_hpo.data.batch import Batch
 from atft_hpo.model.atft import ATFT
 from atft_hpo.model.inspection import Inspection, inspect_batch
+from atft_hpo.model.inspection_attention import watching_attention
 from atft_hpo.model.inspection_graph import EDGE_TYPES, RHO_EDGES
 
 MakeModel = Callable[..., ATFT]
@@ -140,6 +141,21 @@ def test_a_kernel_set_by_hand_shows_at_its_lag(
     assert float(found.kernel_square_AL[head, lag]) == pytest.approx(expected, rel=1e-5)
     assert found.kernel_square == pytest.approx(expected, rel=1e-5)
     assert int((found.kernel_square_AL > 0).sum()) == 1
+
+
+def test_sums_are_exact_under_autocast(make_model: MakeModel, make_batch: MakeBatch) -> None:
+    attention, batch = make_model(strengths=0.5).attention, make_batch()
+    x_NTH = torch.randn(*batch.alive_NT.shape, 8)
+    totals, squares = [], []
+    for enabled in (False, True):
+        rounded = torch.autocast("cpu", torch.bfloat16, enabled=enabled)
+        with torch.no_grad(), rounded, watching_attention(attention) as watch:
+            attention(x_NTH, batch.alive_NT, batch.context)
+        found = watch.sums()
+        totals.append(found.weight_AL.sum(1) / found.tokens)
+        squares.append(found.kernel_square)
+    torch.testing.assert_close(totals[1], totals[0], rtol=1e-5, atol=0.0)
+    assert squares[1] == pytest.approx(squares[0], rel=0.02), "values are rounded, sums are not"
 
 
 def dimension_sums(value_G: Tensor) -> dict[str, float]:

@@ -95,7 +95,8 @@ def test_names_and_numbers() -> None:
     assert len(short("a" * 50 + "z")) == LONGEST_NAME - 1
     assert short("a" * 50 + "z").endswith("z")
     assert plain("$x$") == r"\$x\$"
-    assert signed_text(-0.0004, 3) == "+0.000"
+    assert signed_text(-0.0004, 3) == "0.000"
+    assert signed_text(0.25, 2) == "+0.25"
     assert signed_text(-0.5, 1) == "−0.5"
 
 
