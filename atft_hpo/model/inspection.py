@@ -11,6 +11,7 @@ days add up in bounded memory; who calls sets `eval()` and the precision. J coun
 None of these is an attribution: weights say where the model looks, not what it makes of it.
 """
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -57,21 +58,30 @@ class Inspection:
     """What the model looked at on some days."""
 
     selection: SelectionSums
-    attention: AttentionSums
+    attention: AttentionSums | None
+    """None in a model without attention."""
     graph: GraphSums | None
     """None when the graph is off."""
 
     def __add__(self, other: "Inspection") -> "Inspection":
+        """Of the same model."""
+        both = self.attention, other.attention
+        attention = both[0] + both[1] if both[0] and both[1] else None
         graph = self.graph + other.graph if self.graph and other.graph else None
-        return Inspection(self.selection + other.selection, self.attention + other.attention, graph)
+        return Inspection(self.selection + other.selection, attention, graph)
 
 
 def inspect_batch(model: ATFT, batch: Batch) -> Inspection:
     """Sums over the live tokens of the S days of `batch`. Call under `torch.no_grad()`."""
-    with watching_attention(model.attention) as attention, watching_graph(model.graph) as graph:
+    with ExitStack() as stack:
+        looked = model.attention and stack.enter_context(watching_attention(model.attention))
+        linked = stack.enter_context(watching_graph(model.graph))
         model(batch)
-    found = graph.sums(batch) if "graph" in model.active else None
-    return Inspection(_selection_sums(model, batch), attention.sums(), found)
+    return Inspection(
+        selection=_selection_sums(model, batch),
+        attention=looked.sums() if looked else None,
+        graph=linked.sums(batch) if "graph" in model.active else None,
+    )
 
 
 def _selection_sums(model: ATFT, batch: Batch) -> SelectionSums:

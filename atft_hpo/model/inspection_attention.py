@@ -27,6 +27,10 @@ class AttentionSums:
     """
 
     tokens: float
+    channels: int
+    """H."""
+    kernel_AL: Tensor
+    """κ itself, the same for all tokens."""
     weight_AL: Tensor
     """Σ softmax weight by head; over lags it sums to `tokens`."""
     softmax_square_L: Tensor
@@ -39,8 +43,10 @@ class AttentionSums:
     """Σ ‖sum of the kernel path over lags‖²."""
 
     def __add__(self, other: "AttentionSums") -> "AttentionSums":
-        """All sums add up."""
-        return AttentionSums(*(a + vars(other)[name] for name, a in vars(self).items()))
+        """Of the same attention: all sums add up."""
+        same = ("channels", "kernel_AL")
+        added = {name: a + vars(other)[name] for name, a in vars(self).items() if name not in same}
+        return AttentionSums(channels=self.channels, kernel_AL=self.kernel_AL, **added)
 
 
 @contextmanager
@@ -98,7 +104,8 @@ class AttentionWatch:
         kernel_AL = self.attention.lag_kernel.detach().double().cpu()
         kernel_square_AL = kernel_AL.square() * self.value_square_AL
         return AttentionSums(
-            self.tokens, self.weight_AL, self.softmax_square_L, kernel_square_AL,
+            self.tokens, self.attention.value.out_features, kernel_AL,
+            self.weight_AL, self.softmax_square_L, kernel_square_AL,
             self.softmax_square, self.kernel_square,
         )  # fmt: skip
 

@@ -30,8 +30,9 @@ ZEROED: Final = {
 def parts(model: ATFT) -> tuple[str, ...]:
     """What can be switched off in this model: active modules, then the parts of ZEROED it has."""
     modules = tuple(name for name in MODULES if name in model.active)
-    inner = [name for name in ZEROED if name != "fan_forecast" or "fan" in model.active]
-    return (*modules, *inner)
+    present = {name for name, _ in model.named_parameters()}
+    inner = [part for part, names in ZEROED.items() if present.issuperset(names)]
+    return (*modules, *(p for p in inner if p != "fan_forecast" or "fan" in model.active))
 
 
 @contextmanager

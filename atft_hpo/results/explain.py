@@ -56,7 +56,7 @@ class Explanation:
     selection_months: pl.DataFrame
     selection_sectors: pl.DataFrame
     attention: pl.DataFrame
-    """One row per path, head and lag."""
+    """One row per path, head and lag; empty for a model without attention."""
     graph: pl.DataFrame
     """One row per layer, head and edge type; empty when the graph is off."""
     graph_size: float | None
@@ -132,12 +132,12 @@ def explain(
     return Explanation(
         origin=_origin(checkpoint, panel, chosen, config),
         days=len(chosen),
-        tokens=int(seen.attention.tokens),
+        tokens=int(seen.selection.tokens_S.sum()),
         modules=tuple(sorted(model.active)),
         selection=selection,
         selection_months=month_frame(seen.selection, panel, chosen),
         selection_sectors=sector_frame(seen.selection, panel),
-        attention=attention_frame(seen.attention, model),
+        attention=attention_frame(seen.attention),
         graph=graph_frame(seen.graph),
         graph_size=seen.graph.size if seen.graph else None,
         strengths=strength_frame(model, panel),
@@ -172,7 +172,7 @@ def _inspect(model: ATFT, source: SliceSource, days: range, config: Config) -> I
     with evaluating(model), torch.no_grad(), precision(config, source.device):
         plan = source.evaluation_plan(days)
         seen = reduce(add, (inspect_batch(model, source.batch(index)) for index in plan))
-    if not seen.attention.tokens:
+    if not seen.selection.tokens_S.any():
         first, last = source.panel.dates[days.start], source.panel.dates[days[-1]]
         raise ConfigError(
             f"no stock is alive from {first} to {last}, so there is nothing to look at; choose "

@@ -6,6 +6,7 @@ live tokens of the days; nothing is smoothed or cut off.
 
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -66,32 +67,18 @@ def sector_frame(sums: SelectionSums, panel: Panel) -> pl.DataFrame:
     return _groups("sector", [row for row in rows if row[1] > 0], panel)
 
 
-def attention_frame(sums: AttentionSums, model: ATFT) -> pl.DataFrame:
+def attention_frame(sums: AttentionSums | None) -> pl.DataFrame:
     """One row per path, head and lag; rows without a head mean the heads, without a lag the path.
 
-    `size` is the root mean square, over tokens and channels, of what is added.
+    `size` is the root mean square, over tokens and channels, of what is added. Empty for a model
+    without attention.
     """
-    kernel_AL = model.attention.lag_kernel.detach().double().cpu().numpy()
-    weight_AL = sums.weight_AL.numpy() / sums.tokens
-    values = sums.tokens * model.config.hidden
-    softmax_L = np.sqrt(sums.softmax_square_L.numpy() / values)
-    kernel_size_AL = np.sqrt(sums.kernel_square_AL.numpy() / values)
-    heads, lags = (range(size) for size in kernel_AL.shape)
-    mean_L = weight_AL.mean(axis=0)
-    rows: list[tuple[str, int | None, int | None, float | None, float | None]] = [
-        (SOFTMAX, None, None, None, (sums.softmax_square / values) ** 0.5),
-        (KERNEL, None, None, None, (sums.kernel_square / values) ** 0.5),
-        *((SOFTMAX, None, lag, mean_L[lag], softmax_L[lag]) for lag in lags),
-        *((SOFTMAX, a, lag, weight_AL[a, lag], None) for a, lag in product(heads, lags)),
-        *(
-            (KERNEL, a, lag, kernel_AL[a, lag], kernel_size_AL[a, lag])
-            for a, lag in product(heads, lags)
-        ),
-    ]
-    schema = {"path": pl.String, "head": pl.Int64, "lag": pl.Int64}
-    return pl.DataFrame(
-        rows, schema=schema | {"weight": pl.Float64, "size": pl.Float64}, orient="row"
-    )
+    schema = {
+        "path": pl.String, "head": pl.Int64, "lag": pl.Int64,
+        "weight": pl.Float64, "size": pl.Float64,
+    }  # fmt: skip
+    rows = list(_attention_rows(sums)) if sums else []
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def graph_frame(sums: GraphSums | None) -> pl.DataFrame:
@@ -135,6 +122,26 @@ def strength_summary(strengths: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _attention_rows(
+    sums: AttentionSums,
+) -> Iterator[tuple[str, int | None, int | None, float | None, float | None]]:
+    def size(square: Any) -> Any:
+        return (square / (sums.tokens * sums.channels)) ** 0.5
+
+    yield SOFTMAX, None, None, None, size(sums.softmax_square)
+    yield KERNEL, None, None, None, size(sums.kernel_square)
+    share_AL = sums.weight_AL / sums.tokens
+    softmax_L, kernel_AL = size(sums.softmax_square_L), size(sums.kernel_square_AL)
+    heads, lags = (range(count) for count in share_AL.shape)
+    mean_L = share_AL.mean(dim=0)
+    for lag in lags:
+        yield SOFTMAX, None, lag, float(mean_L[lag]), float(softmax_L[lag])
+    for a, lag in product(heads, lags):
+        yield SOFTMAX, a, lag, float(share_AL[a, lag]), None
+    for a, lag in product(heads, lags):
+        yield KERNEL, a, lag, float(sums.kernel_AL[a, lag]), float(kernel_AL[a, lag])
+
+
 def _groups(name: str, rows: list[tuple[str, Tensor, Tensor]], panel: Panel) -> pl.DataFrame:
     features = list(panel.feature_names)
     parts = [
@@ -160,7 +167,13 @@ def _element(name: str, place: tuple[int, ...], panel: Panel) -> tuple[str, str 
     module = module_of(name)
     if name.startswith("selection.added.") and module in _CHANNELS and len(place) == 2:
         feature = panel.feature_names[panel.fan_columns[place[0]]]
-        return feature, _CHANNELS[module][place[1]]
+        return feature, _channel(_CHANNELS[module], place[1])
     if name.startswith("main_forecast.") and len(place) == 1:
         return f"{panel.manifest.horizons_days[place[0]]} d", None
     return "unit " + ", ".join(map(str, place)), None
+
+
+def _channel(names: tuple[str, ...], place: int) -> str:
+    """A channel's name; later groups of the same channels carry their number."""
+    group, within = divmod(place, len(names))
+    return names[within] if not group else f"{names[within]} {group + 1}"

@@ -32,6 +32,7 @@ from atft_hpo.results.theme import ACCENT, GRID, INK, MUTED, SECOND_SERIES, SERI
 
 MONTHS_SHOWN = 6
 LAG = "lag, trading days"
+NO_ATTENTION = "the model has no attention"
 _DIVERGING = "RdBu"
 """Negative red, positive blue, as the bars are."""
 
@@ -82,6 +83,9 @@ def months(axes: Axes, by_month: pl.DataFrame, selection: pl.DataFrame) -> None:
 
 def softmax(axes: Axes, attention: pl.DataFrame) -> None:
     """Attention by lag: each head thin, their mean, which the model uses, as bars."""
+    if attention.is_empty():
+        nothing(axes, "Softmax attention", NO_ATTENTION)
+        return
     rows = attention.filter(pl.col("path") == SOFTMAX, pl.col("lag").is_not_null())
     mean = rows.filter(pl.col("head").is_null())
     axes.bar(mean["lag"].to_list(), mean["weight"].to_list(), color=SECOND_SERIES, width=0.8,
@@ -100,6 +104,9 @@ def softmax(axes: Axes, attention: pl.DataFrame) -> None:
 
 def kernel(axes: Axes, attention: pl.DataFrame) -> None:
     """The signed kernel κ: one line of bars per head, all on one scale."""
+    if attention.is_empty():
+        nothing(axes, "Signed kernel over lags", NO_ATTENTION)
+        return
     rows = attention.filter(path=KERNEL).drop_nulls("lag")
     heads, largest = heads_of(rows), largest_size(rows["weight"])
     step = 2.2 * (largest or 1.0)
@@ -119,6 +126,9 @@ def kernel(axes: Axes, attention: pl.DataFrame) -> None:
 
 def sizes(axes: Axes, attention: pl.DataFrame) -> None:
     """What each lag adds through either path."""
+    if attention.is_empty():
+        nothing(axes, "What each lag adds", NO_ATTENTION)
+        return
     rows = attention.drop_nulls("lag")
     looked = rows.filter(pl.col("path") == SOFTMAX, pl.col("head").is_null())
     squares = pl.col("size").pow(2).sum().sqrt()

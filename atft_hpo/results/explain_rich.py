@@ -14,7 +14,8 @@ TOP_LAGS = 3
 def explanation_tables(explanation: Explanation, features: int = 15) -> Group:
     """The strongest features, families, lags, edges, strengths and effects."""
     e = explanation
-    tables = [_features(e, features), _families(e), _lags(e)]
+    tables = [_features(e, features), _families(e)]
+    tables += [] if e.attention.is_empty() else [_lags(e)]
     tables += [] if e.graph.is_empty() else [_edges(e)]
     tables += [_strengths(e), _effects(e, "module", "parts switched off at inference")]
     for kind, title in (("family", "families shuffled"), ("feature", "features shuffled")):

@@ -81,6 +81,7 @@ def test_attention_over_lags_sums_to_the_live_tokens(
 ) -> None:
     batch = make_batch(days=40)  # more than one block of query days
     found = look(make_model(strengths=0.5), batch).attention
+    assert found is not None
     assert found.tokens == live_tokens(batch).sum()
     torch.testing.assert_close(
         found.weight_AL.sum(1), torch.full((2,), found.tokens, dtype=torch.float64)

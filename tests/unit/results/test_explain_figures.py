@@ -13,6 +13,7 @@ from PIL import Image
 from atft_hpo.results import explain_figures as figures
 from atft_hpo.results.explain import Explanation, explain
 from atft_hpo.results.explain_axes import LONGEST_NAME, plain, short, signed_text
+from atft_hpo.results.explain_frames import _channel, attention_frame
 from atft_hpo.results.explain_rich import explanation_tables
 from atft_hpo.training.checkpoint import load_checkpoint, save_checkpoint
 
@@ -71,6 +72,16 @@ def test_panels_without_data_say_why(bare: Explanation) -> None:
     assert "--permute" in texts(figures.effects(bare))
 
 
+def test_a_model_without_attention(found: Explanation) -> None:
+    assert attention_frame(None).columns == found.attention.columns
+    blind = dataclasses.replace(found, attention=attention_frame(None))
+    assert texts(figures.attention(blind)).count("has no attention") == 3
+    assert all(png.startswith(b"\x89PNG") for png in figures.draw_figures(blind).values())
+    assert len(explanation_tables(blind).renderables) + 1 == len(
+        explanation_tables(found).renderables
+    )
+
+
 def test_four_hundred_features_show_the_top_and_say_so(found: Explanation) -> None:
     count = 400
     wide = pl.DataFrame(
@@ -94,6 +105,8 @@ def test_names_and_numbers() -> None:
     assert short("a" * LONGEST_NAME) == "a" * LONGEST_NAME
     assert len(short("a" * 50 + "z")) == LONGEST_NAME - 1
     assert short("a" * 50 + "z").endswith("z")
+    assert _channel(("a", "b"), 1) == "b"
+    assert _channel(("a", "b"), 3) == "b 2"
     assert plain("$x$") == r"\$x\$"
     assert signed_text(-0.0004, 3) == "0.000"
     assert signed_text(0.25, 2) == "+0.25"
