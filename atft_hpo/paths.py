@@ -12,6 +12,7 @@
         best_main.pt  final.pt  swa_main.pt  last.pt
         metrics.parquet  daily.parquet  summary.md  log.txt
   runs/<name>/                     `atft-hpo train`: the files of an attempt
+  explanations/<study>-<hash>/     `atft-hpo explain`: tables and figures of one checkpoint
 """
 
 from dataclasses import dataclass
@@ -122,6 +123,10 @@ class Volume:
 
     def run(self, name: str) -> RunPaths:
         return RunPaths(self.root / "runs" / name)
+
+    def explanation(self, study: str, checkpoint_sha256: str) -> Path:
+        """Where `explain` puts what it finds about one checkpoint."""
+        return self.root / "explanations" / f"{study}-{checkpoint_sha256[:12]}"
 
 
 @dataclass(frozen=True)

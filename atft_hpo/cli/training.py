@@ -94,12 +94,12 @@ def predict(
     from atft_hpo.results.predict import predict as write_predictions
 
     settings = read_machine(device)
-    opened = _panel_of(checkpoint, data, panel, settings)
-    chosen = _days(days)
-    _note_test_read(allow_test, checkpoint, "predict", settings)
+    opened = panel_of(checkpoint, data, panel, settings)
+    chosen = chosen_days(days)
+    note_look(allow_test, checkpoint, "predict", settings)
     typer.echo(
         write_predictions(
-            checkpoint, opened, chosen, out, allow_test=allow_test, device=_torch_device(settings)
+            checkpoint, opened, chosen, out, allow_test=allow_test, device=torch_device(settings)
         )
     )
 
@@ -120,11 +120,11 @@ def backtest(
     from atft_hpo.results.backtest import backtest as write_backtest
 
     settings = read_machine(device)
-    opened = _panel_of(checkpoint, data, panel, settings)
-    _note_test_read(allow_test, checkpoint, "backtest", settings)
+    opened = panel_of(checkpoint, data, panel, settings)
+    note_look(allow_test, checkpoint, "backtest", settings)
     done = write_backtest(
-        checkpoint, opened, _days(days), out,
-        allow_test=allow_test, device=_torch_device(settings),
+        checkpoint, opened, chosen_days(days), out,
+        allow_test=allow_test, device=torch_device(settings),
     )  # fmt: skip
     _print_metrics(done.metrics, shown=_SHOWN)
     typer.echo(str(done.files.report))
@@ -149,10 +149,10 @@ def evaluate(
     from atft_hpo.training.forecast import evaluate_table
 
     settings = read_machine(device)
-    opened = _panel_of(checkpoint, data, panel, settings)
-    _note_test_read(allow_test, checkpoint, "evaluate", settings)
+    opened = panel_of(checkpoint, data, panel, settings)
+    note_look(allow_test, checkpoint, "evaluate", settings)
     forecast = forecast_checkpoint(
-        checkpoint, opened, _days(days), allow_test=allow_test, device=_torch_device(settings)
+        checkpoint, opened, chosen_days(days), allow_test=allow_test, device=torch_device(settings)
     )
     metrics = evaluate_table(forecast.table, opened, forecast.days, forecast.config).metrics
     if json:
@@ -169,7 +169,7 @@ def _config_of(checkpoint: Path) -> Config:
     return parse_config(str(load_checkpoint(checkpoint)["config"]), str(checkpoint))
 
 
-def _note_test_read(allowed: bool, checkpoint: Path, command: str, settings: Settings) -> None:
+def note_look(allowed: bool, checkpoint: Path, command: str, settings: Settings) -> None:
     """Record in the checkpoint's study that the test range is about to be read."""
     if not allowed:
         return
@@ -185,7 +185,7 @@ def _note_test_read(allowed: bool, checkpoint: Path, command: str, settings: Set
     typer.echo(f"test range of study {study}: {told}", err=True)
 
 
-def _panel_of(checkpoint: Path, data: Path | None, panel: Path | None, settings: Settings) -> Panel:
+def panel_of(checkpoint: Path, data: Path | None, panel: Path | None, settings: Settings) -> Panel:
     """The panel given, or the one that the checkpoint's configuration describes."""
     from atft_hpo.config.toml import with_values
     from atft_hpo.data.panel import Panel
@@ -198,7 +198,7 @@ def _panel_of(checkpoint: Path, data: Path | None, panel: Path | None, settings:
     return build_panel(config, settings, console(stderr=True))
 
 
-def _days(text: str) -> Days:
+def chosen_days(text: str) -> Days:
     """Raises ConfigError for anything but validation, test or FROM:TO."""
     from datetime import date
 
@@ -217,7 +217,8 @@ def _days(text: str) -> Days:
         ) from error
 
 
-def _torch_device(settings: Settings) -> torch.device:
+def torch_device(settings: Settings) -> torch.device:
+    """The device that the settings ask for."""
     from atft_hpo.service.work import pick_device
 
     return pick_device(settings)

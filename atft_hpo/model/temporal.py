@@ -87,6 +87,7 @@ class BandAttention(nn.Module):
         self.out = nn.Linear(hidden, hidden)
         self.register_buffer("basis", _lag_basis(lookback), persistent=False)
         self.lag_kernel = nn.Parameter(torch.zeros(hidden, len(self.basis)))
+        self.by_head = nn.Identity()  # where `inspection` watches the weights of each block
         self.dropout = nn.Dropout(dropout)
         self.gate = GatedSkip(hidden, dropout)
 
@@ -115,7 +116,8 @@ class BandAttention(nn.Module):
         in_band_ST = (lag_ST >= 0) & (lag_ST < self.lookback)
         allowed_NST = in_band_ST & (alive_NT.unsqueeze(1) | (lag_ST == 0))
         score_NAST = score_NAST.masked_fill(~allowed_NST.unsqueeze(1), -torch.inf)
-        weight_NST: Tensor = self.dropout(score_NAST.softmax(dim=-1).mean(dim=1))
+        weight_NAST = self.by_head(score_NAST.softmax(dim=-1))
+        weight_NST: Tensor = self.dropout(weight_NAST.mean(dim=1))
         kernel_HST = self.kernel()[:, lag_ST.clamp(0, self.lookback - 1)] * in_band_ST
         lagged_HSN = kernel_HST @ value_NTH.float().permute(2, 1, 0)
         return weight_NST @ value_NTH.float() + lagged_HSN.permute(2, 1, 0)

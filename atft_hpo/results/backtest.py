@@ -79,7 +79,7 @@ def backtest(
         VolumeError: `out` cannot be written.
     """
     forecast = forecast_checkpoint(checkpoint, panel, days, allow_test=allow_test, device=device)
-    _same_targets(forecast.config, panel)
+    same_targets(forecast.config, panel)
     evaluation = evaluate_table(forecast.table, panel, forecast.days, forecast.config)
     files = BacktestFiles(out)
     _write_numbers(files, evaluation)
@@ -87,7 +87,8 @@ def backtest(
     return Backtest(evaluation.metrics, evaluation.daily, files)
 
 
-def _same_targets(config: Config, panel: Panel) -> None:
+def same_targets(config: Config, panel: Panel) -> None:
+    """Raises DataError: the panel's horizons or delay are not those of the configuration."""
     ours = (list(config.data.horizons_days), config.data.delay_days)
     theirs = (list(panel.manifest.horizons_days), panel.manifest.delay_days)
     if ours != theirs:

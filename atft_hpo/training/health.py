@@ -104,6 +104,11 @@ def _dead_parts(model: ATFT, gradients: Mapping[str, Tensor | None]) -> list[str
     return sorted(c for c, members in claims.items() if members and not alive & set(members))
 
 
+def module_of(name: str) -> str | None:
+    """The optional module that a parameter belongs to, by the parameter's name."""
+    return next((m for prefix, m in _OWNERS.items() if name.startswith(prefix)), None)
+
+
 def _in_use(model: ATFT, name: str) -> bool:
     """Whether a parameter belongs to a part that is computed."""
     return all(m in model.active for prefix, m in _OWNERS.items() if name.startswith(prefix))

@@ -7,11 +7,11 @@ from atft_hpo import __version__
 
 COMMANDS = [
     "", "run", "worker", "resume", "status", "stop", "cancel", "export", "report", "dashboard",
-    "train", "predict", "backtest", "evaluate", "study", "study check", "study schema",
+    "train", "predict", "backtest", "evaluate", "explain", "study", "study check", "study schema",
     "panel", "panel build", "panel features", "panel synth", "panel describe",
     "storage", "storage init",
 ]  # fmt: skip
-HEAVY = ("torch", "optuna", "sqlalchemy", "polars", "numpy", "plotly", "pyarrow")
+HEAVY = ("torch", "optuna", "sqlalchemy", "polars", "numpy", "plotly", "pyarrow", "matplotlib")
 PROBE = f"""
 import sys
 from atft_hpo.cli import main

@@ -1,0 +1,179 @@
+"""What an inspection found, as tables: one row per feature, lag, edge type, strength.
+
+`docs/explain.md` says what each column means and how to read it. Shares are exact sums over the
+live tokens of the days; nothing is smoothed or cut off.
+"""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import numpy as np
+import polars as pl
+from torch import Tensor
+
+from atft_hpo.data.panel import Panel
+from atft_hpo.model.atft import ATFT
+from atft_hpo.model.inspection import SelectionSums
+from atft_hpo.model.inspection_attention import AttentionSums
+from atft_hpo.model.inspection_graph import EDGE_TYPES, GraphSums
+from atft_hpo.model.normalization import FAN_CHANNELS, SAN_CHANNELS
+from atft_hpo.training.health import module_of
+
+SOFTMAX, KERNEL = "softmax", "kernel"
+"""The two paths of the attention."""
+_CHANNELS = {"fan": FAN_CHANNELS, "san": SAN_CHANNELS}
+
+
+def selection_frame(sums: SelectionSums, panel: Panel) -> pl.DataFrame:
+    """One row per feature, the most looked at first."""
+    specs, columns = panel.manifest.features, set(panel.fan_columns)
+    tokens = float(sums.tokens_S.sum())
+    mean_F = sums.mean_weight
+    variance_F = (sums.square_F / tokens - mean_F.square()).clamp(min=0)
+    live_S = sums.tokens_S > 0
+    daily_SF = sums.weight_SF[live_S] / sums.tokens_S[live_S].unsqueeze(1)
+    frame = pl.DataFrame(
+        {
+            "feature": [spec.name for spec in specs],
+            "family": [spec.family for spec in specs],
+            "normalisation": [spec.normalisation for spec in specs],
+            "decomposed": [place in columns for place in range(len(specs))],
+            "weight": mean_F.numpy(),
+            "relative": (mean_F * len(specs)).numpy(),
+            "std": variance_F.sqrt().numpy(),
+            "day_std": daily_SF.std(dim=0, correction=0).numpy(),
+        }
+    )
+    share = (pl.col("weight") / pl.col("weight").sum().over("family")).alias("share_of_family")
+    ordered = frame.with_columns(share).sort("weight", descending=True, maintain_order=True)
+    return ordered.with_row_index("rank", offset=1)
+
+
+def month_frame(sums: SelectionSums, panel: Panel, days: range) -> pl.DataFrame:
+    """Mean weight per calendar month and feature."""
+    month_S = panel.dates[days.start : days.stop].astype("datetime64[M]").astype(str)
+    rows = []
+    for month in np.unique(month_S):
+        inside = np.flatnonzero(month_S == month)
+        rows.append((str(month), sums.tokens_S[inside].sum(), sums.weight_SF[inside].sum(dim=0)))
+    return _groups("month", rows, panel)
+
+
+def sector_frame(sums: SelectionSums, panel: Panel) -> pl.DataFrame:
+    """Mean weight per sector and feature; sectors without a live token are left out."""
+    names = panel.manifest.sectors
+    rows = list(zip(names, sums.tokens_J, sums.weight_JF, strict=True))
+    return _groups("sector", [row for row in rows if row[1] > 0], panel)
+
+
+def attention_frame(sums: AttentionSums | None) -> pl.DataFrame:
+    """One row per path, head and lag; rows without a head mean the heads, without a lag the path.
+
+    `size` is the root mean square, over tokens and channels, of what is added. Empty for a model
+    without attention.
+    """
+    schema = {
+        "path": pl.String, "head": pl.Int64, "lag": pl.Int64,
+        "weight": pl.Float64, "size": pl.Float64,
+    }  # fmt: skip
+    rows = list(_attention_rows(sums)) if sums else []
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def graph_frame(sums: GraphSums | None) -> pl.DataFrame:
+    """One row per layer, head and edge type; empty when the graph is off.
+
+    `relative` is `attention / uniform`, null for a type without edges.
+    """
+    schema = {
+        "layer": pl.Int64, "head": pl.Int64, "dimension": pl.String, "edge_type": pl.String,
+        "edges": pl.Int64, "attention": pl.Float64, "uniform": pl.Float64,
+    }  # fmt: skip
+    rows = list(_graph_rows(sums)) if sums and sums.nodes else []
+    ratio = pl.when(pl.col("edges") > 0).then(pl.col("attention") / pl.col("uniform"))
+    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(ratio.alias("relative"))
+
+
+def strength_frame(model: ATFT, panel: Panel) -> pl.DataFrame:
+    """One row per element of every zero-start strength."""
+    wanted = {id(parameter) for parameter in model.parameter_groups()["strengths"]}
+    rows = []
+    for name, parameter in model.named_parameters():
+        if id(parameter) in wanted:
+            module = module_of(name) or name.split(".")[0]
+            value = parameter.detach().double().cpu().numpy()
+            for place in np.ndindex(value.shape):
+                element = _element(name, place, panel)
+                rows.append((module, module in model.active, name, *element, value[place]))
+    schema = {
+        "module": pl.String, "on": pl.Boolean, "parameter": pl.String, "element": pl.String,
+        "channel": pl.String, "value": pl.Float64,
+    }  # fmt: skip
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def strength_summary(strengths: pl.DataFrame) -> pl.DataFrame:
+    """Root mean square and largest size of each parameter's elements."""
+    return strengths.group_by("module", "on", "parameter", maintain_order=True).agg(
+        pl.len().alias("elements"),
+        pl.col("value").pow(2).mean().sqrt().alias("rms"),
+        pl.col("value").abs().max().alias("max"),
+    )
+
+
+def _attention_rows(
+    sums: AttentionSums,
+) -> Iterator[tuple[str, int | None, int | None, float | None, float | None]]:
+    def size(square: Any) -> Any:
+        return (square / (sums.tokens * sums.channels)) ** 0.5
+
+    yield SOFTMAX, None, None, None, size(sums.softmax_square)
+    yield KERNEL, None, None, None, size(sums.kernel_square)
+    share_AL = sums.weight_AL / sums.tokens
+    softmax_L, kernel_AL = size(sums.softmax_square_L), size(sums.kernel_square_AL)
+    heads, lags = (range(count) for count in share_AL.shape)
+    mean_L = share_AL.mean(dim=0)
+    for lag in lags:
+        yield SOFTMAX, None, lag, float(mean_L[lag]), float(softmax_L[lag])
+    for a, lag in product(heads, lags):
+        yield SOFTMAX, a, lag, float(share_AL[a, lag]), None
+    for a, lag in product(heads, lags):
+        yield KERNEL, a, lag, float(sums.kernel_AL[a, lag]), float(kernel_AL[a, lag])
+
+
+def _groups(name: str, rows: list[tuple[str, Tensor, Tensor]], panel: Panel) -> pl.DataFrame:
+    features = list(panel.feature_names)
+    parts = [
+        pl.DataFrame({"feature": features, "weight": (weight_F / tokens).numpy()}).select(
+            pl.lit(label).alias(name), pl.lit(int(tokens)).alias("tokens"), "feature", "weight"
+        )
+        for label, tokens, weight_F in rows
+        if tokens > 0
+    ]
+    return pl.concat(parts)
+
+
+def _graph_rows(sums: GraphSums) -> Iterator[tuple[int, int, str, str, int, float, float]]:
+    for layer, attention_AG in enumerate(sums.attention_WAG):
+        for head, g in product(range(len(attention_AG)), range(len(EDGE_TYPES))):
+            attention = float(attention_AG[head, g]) / sums.nodes
+            uniform = float(sums.uniform_G[g]) / sums.nodes
+            yield layer, head, *EDGE_TYPES[g], int(sums.edges_G[g]), attention, uniform
+
+
+def _element(name: str, place: tuple[int, ...], panel: Panel) -> tuple[str, str | None]:
+    """What an element stands for, and its channel: a feature's, a horizon, else its number."""
+    module = module_of(name)
+    if name.startswith("selection.added.") and module in _CHANNELS and len(place) == 2:
+        feature = panel.feature_names[panel.fan_columns[place[0]]]
+        return feature, _channel(_CHANNELS[module], place[1])
+    if name.startswith("main_forecast.") and len(place) == 1:
+        return f"{panel.manifest.horizons_days[place[0]]} d", None
+    return "unit " + ", ".join(map(str, place)), None
+
+
+def _channel(names: tuple[str, ...], place: int) -> str:
+    """A channel's name; later groups of the same channels carry their number."""
+    group, within = divmod(place, len(names))
+    return names[within] if not group else f"{names[within]} {group + 1}"
