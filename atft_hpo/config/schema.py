@@ -263,8 +263,11 @@ class LossConfig(Section):
     """`gradient`: a weight is the norm of the term's gradient on the forecasts, relative to the
     point term's; `none`: it multiplies the term's value."""
 
+    label: Literal["rank", "pure"] = "rank"
+    """What point forecast and quantiles learn. `rank`: the return's uniform rank of the day.
+    `pure`: that of what sectors and styles leave of it, as in the metric pure_rank_ic."""
     point: Literal["mse", "huber"] = "mse"
-    """Loss of the point forecast on the ranked label."""
+    """Loss of the point forecast on the label."""
     huber_delta: Positive = 1.0
     """Where Huber turns linear."""
     cost_bps: NonNegative = 5.0
