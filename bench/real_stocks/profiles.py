@@ -1,0 +1,29 @@
+"""How much is computed: `quick` is a look, `cpu` the comparison on two cores, `gpu` the full one."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What a run may spend."""
+
+    folds: int
+    """Walk-forward folds."""
+    seeds: int
+    """Members of each seed ensemble."""
+    features: int | None
+    """First so many of the product's features; all when None."""
+    net_steps: int
+    """Optimiser steps of the baseline nets, slices of 20 days each."""
+    max_rounds: int
+    """Trees of LightGBM at most; early stopping takes fewer."""
+    workers: int
+    """Processes at a time."""
+
+
+PROFILES: Final = {
+    "quick": Profile(folds=2, seeds=1, features=48, net_steps=100, max_rounds=300, workers=2),
+    "cpu": Profile(folds=4, seeds=3, features=96, net_steps=200, max_rounds=600, workers=2),
+    "gpu": Profile(folds=6, seeds=8, features=None, net_steps=600, max_rounds=1500, workers=4),
+}
