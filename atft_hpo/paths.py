@@ -151,6 +151,11 @@ class PanelPaths:
         return self.root / "returns.bin"
 
     @property
+    def traded_value(self) -> Path:
+        """Price times volume of each day; only where the table has it."""
+        return self.root / "traded_value.bin"
+
+    @property
     def oracle(self) -> Path:
         """The true forecast, parts in the last axis; synthetic panels only."""
         return self.root / "oracle.bin"

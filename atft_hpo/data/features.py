@@ -4,9 +4,10 @@
     for doc in catalogue(config.data.features): print(doc.name, doc.formula)
 
 `prices.py` says what the input must be. Output: a directory of part-*.parquet with columns date,
-code, sector (if any), alive, close (adjusted) and float32 features `<family>__<name>`, sorted by
-(code, date). Every feature at day t reads days ≤ t only; windows run over a stock's own rows and
-give null until they are full; no value is infinite. Nothing is normalised: the panel store does.
+code, sector (if any), alive, close (adjusted), traded_value (for style exposures, not a feature)
+and float32 features `<family>__<name>`, sorted by (code, date). Every feature at day t reads days
+≤ t only; windows run over a stock's own rows and give null until they are full; no value is
+infinite. Nothing is normalised: the panel store does.
 
 Work goes by pieces of whole stocks, so memory does not grow with features times rows; quantities
 that are ranked across the market are computed ahead and kept, one float32 a row.
@@ -181,6 +182,8 @@ def _key_columns(prices: Prices, piece: range, rows: slice) -> dict[str, pa.Arra
         columns["sector"] = _texts(prices.sector_R[rows], prices.sector_names)
     columns["alive"] = pa.array(prices.alive_R[rows])
     columns["close"] = pa.array(prices.close_R[rows])
+    value_R = prices.traded_value_R[rows]
+    columns["traded_value"] = pa.array(value_R, mask=~np.isfinite(value_R))
     return columns
 
 

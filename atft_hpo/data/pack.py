@@ -46,9 +46,10 @@ def pack_table(table: Path, out: Path, config: DataConfig, progress: Progress = 
     """Pack `table` (a Parquet file or a directory of them) into the store `out`, and open it.
 
     Columns: date, code, numeric features named `<family>__<name>`; optional sector, alive (in the
-    universe that day), close, target_{h}d, return_1d, oracle__<part>. Labels are the target
-    columns given, else derived from close. A row that is not alive has no features, and its label
-    counts nowhere but in the result of a position still held.
+    universe that day), close, target_{h}d, return_1d, traded_value (price × volume, for the
+    liquidity style), oracle__<part>. Labels are the target columns given, else derived from close.
+    A row that is not alive has no features, and its label counts nowhere but in the result of a
+    position still held.
 
     Raises:
         DataError: the table cannot be used as it is; the text names column, date and count.
@@ -94,6 +95,9 @@ def _write_market(
         paths.targets.name: write_file(paths.targets, [targets_DNQ]),
         paths.returns.name: write_file(paths.returns, [returns_DN]),
     }
+    if "traded_value" in table.optional:
+        value_DN = _traded_value(rows)
+        files[paths.traded_value.name] = write_file(paths.traded_value, [value_DN])
     if table.oracle:
         parts = [dense(rows, rows.numbers[ORACLE_PREFIX + part]) for part in table.oracle]
         oracle_DNO = np.stack(parts, axis=-1).astype(np.float32)
@@ -108,6 +112,13 @@ def _write_market(
         "infinite_numbers": infinite,
         "ignored_columns": sorted(table.ignored),
     }
+
+
+def _traded_value(rows: Rows) -> NDArray[np.float32]:
+    """[D, N]; NaN where missing, infinite or negative."""
+    value_R = rows.numbers["traded_value"]
+    valid = np.isfinite(value_R) & (value_R >= 0)
+    return dense(rows, np.where(valid, value_R, np.nan)).astype(np.float32)
 
 
 def _infinite_numbers(rows: Rows, config: DataConfig) -> dict[str, int]:

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from atft_hpo.errors import PanelStoreError
 from atft_hpo.paths import PanelPaths
 
-STORE_VERSION = 1
+STORE_VERSION = 2
 """Counts changes of the layout; a store of another version is refused."""
 UNKNOWN_SECTOR = "unknown"
 Normalisation = Literal["rank_gauss", "robust_z", "scale_only", "none"]
@@ -91,6 +91,8 @@ class Panel:
         targets: float32 [D, N, Q] raw returns close[d+δ+h]/close[d+δ] − 1; NaN = missing. A stock
             that has left the universe may still have them: positions in it are still held.
         returns: float32 [D, N] close[d]/close[d−1] − 1, known at d; NaN = missing.
+        traded_value: float32 [D, N] price × volume of the day; NaN = missing. None where the table
+            had no such column.
         sector: int64 [N].
         oracle: float32 [D, N, parts] true forecast of a synthetic market, else None.
     """
@@ -107,6 +109,8 @@ class Panel:
         self.alive = _map(paths.alive, np.bool_, cells)
         self.targets = _map(paths.targets, np.float32, (*cells, len(manifest.horizons_days)))
         self.returns = _map(paths.returns, np.float32, cells)
+        has_value = paths.traded_value.name in manifest.files
+        self.traded_value = _map(paths.traded_value, np.float32, cells) if has_value else None
         self.oracle = _map(paths.oracle, np.float32, (*cells, parts)) if parts else None
 
     @classmethod

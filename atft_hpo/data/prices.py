@@ -43,6 +43,8 @@ class Prices:
     close_R: _Floats
     volume_R: _Floats
     """NaN where null."""
+    traded_value_R: _Floats
+    """Close before adjustment times volume, the day's money; NaN where the volume is null."""
     alive_R: NDArray[np.bool_]
     """In the universe that day."""
     sector_names: tuple[str, ...]
@@ -66,6 +68,8 @@ def read_prices(source: Path, universe_column: str | None, progress: Progress) -
     codes = frame["code"].unique(maintain_order=True)
     starts = np.flatnonzero(frame["code"].ne_missing(frame["code"].shift(1)).to_numpy())
     numbers = {name: _checked_prices(frame, name, source) for name in _price_columns(frame)}
+    volume_R = _checked_volume(frame, source)
+    traded_value_R = numbers["close"] * volume_R
     clamped = _contain(numbers)
     _adjust(numbers)
     prices = Prices(
@@ -77,7 +81,8 @@ def read_prices(source: Path, universe_column: str | None, progress: Progress) -
         high_R=numbers["high"],
         low_R=numbers["low"],
         close_R=numbers["close"],
-        volume_R=_checked_volume(frame, source),
+        volume_R=volume_R,
+        traded_value_R=traded_value_R,
         alive_R=_flags(frame, universe_column),
         sector_names=tuple(frame[SECTOR].drop_nulls().unique().sort()) if SECTOR in frame else (),
         sector_R=_sector_numbers(frame),

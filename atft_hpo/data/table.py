@@ -30,7 +30,8 @@ from atft_hpo.errors import DataError
 BATCH_ROWS = 32_768
 ORACLE_PREFIX = "oracle__"
 _TARGET = re.compile(r"target_(\d+)d")
-_RESERVED = ("date", "code", "sector", "alive", "close", "return_1d")
+_NUMBERS = ("close", "return_1d", "traded_value")
+_RESERVED = ("date", "code", "sector", "alive", *_NUMBERS)
 _BOUNDED_READ: dict[str, Any] = {"buffer_size": 1 << 17, "pre_buffer": False}
 """With pre_buffer every row group read so far would stay in memory."""
 
@@ -47,7 +48,7 @@ class Table:
     oracle: tuple[str, ...]
     """Parts of a synthetic market's true forecast, without their prefix."""
     optional: frozenset[str]
-    """Those of sector, alive, close, return_1d that are there."""
+    """Those of sector, alive, close, return_1d, traded_value that are there."""
     ignored: tuple[str, ...]
     """Columns that are neither numeric nor known; reported in the manifest."""
 
@@ -82,7 +83,7 @@ class Rows:
     sector_R: NDArray[np.int32]
     """Indices into `sector_names`; -1 where there is none."""
     numbers: dict[str, NDArray[np.float64]]
-    """close, return_1d, target and oracle columns; NaN where null."""
+    """close, return_1d, traded_value, target and oracle columns; NaN where null."""
 
 
 def open_table(path: Path, horizons_days: tuple[int, ...]) -> Table:
@@ -109,7 +110,7 @@ def read_rows(table: Table) -> Rows:
     Raises:
         DataError: dates that cannot be parsed, null keys, duplicate (date, code) rows, no rows.
     """
-    numeric: list[str] = [n for n in ("close", "return_1d") if n in table.optional]
+    numeric: list[str] = [name for name in _NUMBERS if name in table.optional]
     numeric += [*table.targets.values(), *(ORACLE_PREFIX + part for part in table.oracle)]
     extra = [name for name in ("sector", "alive") if name in table.optional]
     codes, sectors = Vocabulary(), Vocabulary()
@@ -173,7 +174,7 @@ def _classify(files: tuple[Path, ...], schema: pa.Schema, horizons: tuple[int, .
     if not features:
         raise DataError(f"{files[0]}: no numeric feature column; found {', '.join(names)}")
     oracle = [n.removeprefix(ORACLE_PREFIX) for n in names if n.startswith(ORACLE_PREFIX)]
-    optional = frozenset({"sector", "alive", "close", "return_1d"} & set(names))
+    optional = frozenset({"sector", "alive", *_NUMBERS} & set(names))
     return Table(files, tuple(features), targets, tuple(oracle), optional, tuple(ignored))
 
 

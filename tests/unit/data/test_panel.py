@@ -73,7 +73,7 @@ def test_a_directory_without_a_manifest_is_no_store(copy):
         Panel.open(copy)
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", "{not json", '{"version": 1}'])
+@pytest.mark.parametrize("content", ["", "{}", "[]", "{not json", '{"version": 2}'])
 def test_a_damaged_manifest_is_refused(copy, content):
     PanelPaths(copy).manifest.write_text(content)
     with pytest.raises(PanelStoreError, match="not a manifest"):
@@ -83,7 +83,7 @@ def test_a_damaged_manifest_is_refused(copy, content):
 def test_a_store_of_another_version_is_refused(copy):
     path = PanelPaths(copy).manifest
     path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 99}))
-    with pytest.raises(PanelStoreError, match="store version 99, expected 1"):
+    with pytest.raises(PanelStoreError, match="store version 99, expected 2"):
         Panel.open(copy)
 
 

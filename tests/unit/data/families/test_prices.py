@@ -85,7 +85,17 @@ def test_high_and_low_are_widened_and_counted(small: pl.DataFrame, tmp_path: Pat
 
 
 def test_a_null_volume_is_unknown(small: pl.DataFrame, tmp_path: Path) -> None:
-    assert np.isnan(read(spoilt(small, "volume", None), tmp_path).volume_R).sum() == 2
+    prices = read(spoilt(small, "volume", None), tmp_path)
+    assert np.isnan(prices.volume_R).sum() == np.isnan(prices.traded_value_R).sum() == 2
+
+
+def test_the_traded_value_is_that_of_prices_before_adjustment(
+    small: pl.DataFrame, tmp_path: Path
+) -> None:
+    prices = read(small.with_columns(adj_close=pl.col("close") / 3), tmp_path)
+    ordered = small.sort("code", "day")
+    np.testing.assert_allclose(prices.traded_value_R, ordered["close"] * ordered["volume"])
+    np.testing.assert_allclose(prices.close_R, ordered["close"] / 3)
 
 
 def test_a_missing_column_names_the_nearest(small: pl.DataFrame, tmp_path: Path) -> None:

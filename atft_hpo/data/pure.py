@@ -1,0 +1,118 @@
+"""What is left of a cross-section when sectors and styles are taken out, day by day.
+
+    residual_DN = residualise(score_DN, used_DN, sector_N, styles_DNK)
+    label_DN = pure_label(return_DN, alive_DN, sector_N, styles_DNK)
+
+The residual of a day is that of least squares on one dummy per sector and K style ranks, over the
+day's used stocks. **Order matters** for labels: rank-gauss first, then residualise. Raw returns of
+volatile stocks are large, so that a regression of raw returns leaves their ranks exposed to
+volatility, and a forecast of volatility then scores by artefact.
+
+By Frisch–Waugh–Lovell (Lovell 1963) regression on dummies and styles is demeaning within sectors,
+then regression on the demeaned styles: K×K normal equations a day, solved for all days at once
+through their eigenvectors, so that collinear styles only count once.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atft_hpo.data.ranks import normal_scores
+
+MIN_FREEDOM = 20
+"""Stocks a day must have beyond its regressors: with fewer, residuals are mostly the fit's."""
+_COLLINEAR = 1e-11
+"""Share of the largest eigenvalue below which a combination of styles is taken as no regressor."""
+_ROUNDING = 32.0
+"""Residuals within so many units of rounding of the values are none."""
+_LEAST_UNIT = 1e-14
+"""What sums over a few thousand stocks in float64 round to."""
+_DAYS_AT_ONCE = 256
+_Floats = NDArray[np.float64]
+
+
+def residualise(
+    values_DN: NDArray[np.floating],
+    used_DN: NDArray[np.bool_],
+    sector_N: NDArray[np.int64],
+    styles_DNK: NDArray[np.float32],
+    min_freedom: int = MIN_FREEDOM,
+) -> _Floats:
+    """[D, N] residuals of each day on sector dummies and styles; NaN where not used.
+
+    A day whose used stocks number less than `min_freedom` more than its independent regressors is
+    NaN throughout. A day whose residuals are no more than rounding, as those of values that are a
+    combination of styles, is exactly 0 throughout: there is nothing to rank.
+
+    Args:
+        values_DN: finite where used; their type tells how exact they are.
+        used_DN: cells that take part.
+        sector_N: sector of each stock, any integers ≥ 0.
+        styles_DNK: exposures, such as `styles.style_ranks`; finite.
+    """
+    members_NJ = (sector_N[:, None] == np.unique(sector_N)).astype(np.float64)
+    out_DN = np.empty(values_DN.shape)
+    for first in range(0, len(values_DN), _DAYS_AT_ONCE):
+        part = slice(first, first + _DAYS_AT_ONCE)
+        used = used_DN[part]
+        basis_DNK, rank_D = _basis(styles_DNK[part], used, members_NJ)
+        residual_DN = _without(basis_DNK, values_DN[part], used, members_NJ)
+        sectors_D = (used.astype(np.float64) @ members_NJ > 0).sum(axis=1)
+        enough_D = used.sum(axis=1) - sectors_D - rank_D >= min_freedom
+        out_DN[part] = np.where(used & enough_D[:, None], residual_DN, np.nan)
+    return out_DN
+
+
+def pure_label(
+    returns_DN: NDArray[np.floating],
+    alive_DN: NDArray[np.bool_],
+    sector_N: NDArray[np.int64],
+    styles_DNK: NDArray[np.float32],
+    min_freedom: int = MIN_FREEDOM,
+) -> _Floats:
+    """[D, N] normal scores of each day's returns, residualised; NaN where dead or missing."""
+    used_DN = alive_DN & np.isfinite(returns_DN)
+    scores_DN = normal_scores(np.where(used_DN, returns_DN, np.float32(np.nan)))
+    return residualise(scores_DN, used_DN, sector_N, styles_DNK, min_freedom)
+
+
+def _basis(
+    styles_DNK: NDArray[np.float32], used_DN: NDArray[np.bool_], members_NJ: _Floats
+) -> tuple[_Floats, NDArray[np.int64]]:
+    """Orthonormal columns [D, N, K] that span the day's styles without sectors, and their number.
+
+    Columns beyond the rank are 0.
+    """
+    exact_DNK = np.where(used_DN[..., None], styles_DNK, 0.0).astype(np.float64)
+    for k in range(exact_DNK.shape[2]):
+        exact_DNK[..., k] = _within_sectors(exact_DNK[..., k], used_DN, members_NJ)
+    gram_DKK = exact_DNK.swapaxes(1, 2) @ exact_DNK
+    size_DK, vector_DKK = np.linalg.eigh(gram_DKK)
+    stocks_D1 = used_DN.sum(axis=1)[:, None]
+    real_DK = size_DK > _COLLINEAR * np.maximum(size_DK[:, -1:], stocks_D1)
+    scale_DK = np.where(real_DK, 1.0 / np.sqrt(np.where(real_DK, size_DK, 1.0)), 0.0)
+    return exact_DNK @ (vector_DKK * scale_DK[:, None, :]), real_DK.sum(axis=1)
+
+
+def _without(
+    basis_DNK: _Floats,
+    values_DN: NDArray[np.floating],
+    used_DN: NDArray[np.bool_],
+    members_NJ: _Floats,
+) -> _Floats:
+    exact_DN = np.where(used_DN, values_DN, 0.0).astype(np.float64)
+    residual_DN = _within_sectors(exact_DN, used_DN, members_NJ)
+    for _ in range(2):  # twice is enough: the second pass removes what rounding left of the first
+        loading_DK1 = basis_DNK.swapaxes(1, 2) @ residual_DN[..., None]
+        residual_DN = residual_DN - (basis_DNK @ loading_DK1)[..., 0]
+        residual_DN = _within_sectors(residual_DN, used_DN, members_NJ)
+    unit = _ROUNDING * max(float(np.finfo(values_DN.dtype).eps), _LEAST_UNIT)
+    largest_D1 = np.abs(exact_DN).max(axis=1, keepdims=True)
+    left_D1 = np.abs(residual_DN).max(axis=1, keepdims=True) > unit * largest_D1
+    return np.where(left_D1, residual_DN, 0.0)
+
+
+def _within_sectors(values_DN: _Floats, used_DN: NDArray[np.bool_], members_NJ: _Floats) -> _Floats:
+    """Values less the mean of the day's used stocks of the sector; 0 where not used."""
+    count_DJ = np.maximum(used_DN.astype(np.float64) @ members_NJ, 1.0)
+    mean_DN = (values_DN @ members_NJ / count_DJ) @ members_NJ.T
+    return np.where(used_DN, values_DN - mean_DN, 0.0)

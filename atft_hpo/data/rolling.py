@@ -1,0 +1,48 @@
+"""Trailing sums and maxima along the day axis, each from its own window's values only.
+
+    sum_DN = trailing_sum(np.nan_to_num(returns_DN), 20)
+    high_DN = trailing_max(values_DN, 20)
+
+Windows are put together from blocks of doubled length, not from differences of prefix sums: a
+window of zeros sums to exactly 0, nothing outside of a window leaves a rounding error in it, and
+the result of a day is bitwise the same wherever the series was cut before. `families.trailing` is
+for features: it runs over a stock's own rows and wants full windows.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def trailing_sum(values_DN: Floats, window_days: int) -> Floats:
+    """[D, N] sum of the last `window_days` days, today's included; days before the first count 0.
+
+    Values must be finite.
+    """
+    out_DN = np.zeros_like(values_DN)
+    block_DN = values_DN.copy()
+    length, done = 1, 0
+    while done < window_days:
+        if window_days & length:
+            out_DN[done:] += block_DN[: max(len(block_DN) - done, 0)]
+            done += length
+        block_DN[length:] += block_DN[:-length].copy()
+        length *= 2
+    return out_DN
+
+
+def trailing_max(values_DN: Floats, window_days: int) -> Floats:
+    """[D, N] largest of the last `window_days` days, today's included.
+
+    −∞ stands for a missing value; values must not be NaN.
+    """
+    out_DN = values_DN.copy()
+    length = 1
+    while 2 * length <= window_days:
+        np.maximum(out_DN[length:], out_DN[:-length].copy(), out=out_DN[length:])
+        length *= 2
+    rest = window_days - length
+    if rest:
+        np.maximum(out_DN[rest:], out_DN[:-rest].copy(), out=out_DN[rest:])
+    return out_DN
