@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+
+from atft_hpo.data.panel import Panel
 from real_stocks.evaluation import Skill, Truth, measure, paired
 from real_stocks.folds import Fold
 from real_stocks.jobs import Forecast
 from real_stocks.models import MODELS
-
-from atft_hpo.data.panel import Panel
 
 MAX_CONTROL_ERRORS: Final = 3.0
 WANTED_PURE_T: Final = 2.0

@@ -3,6 +3,7 @@
 from typing import Final
 
 import numpy as np
+
 from real_stocks.samples import Scores, Task
 
 PERSISTENCE: Final = 0.9

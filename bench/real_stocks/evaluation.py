@@ -5,10 +5,10 @@
     skill.rank_ic_D, skill.pure_D, skill.summary
     paired(skill, other, truth)
 
-**Pure** RankIC: normal scores of the day's returns, residualised on sectors and style ranks, against
-the forecast residualised in the same way (`atft_hpo.data.pure`). Portfolios are equal-weight top and
-bottom deciles, held as overlapping tranches over the horizon, gross exposure 2 (turnover is in that
-unit; a Sharpe ratio has none), cost 10 bps of Σ|Δw|.
+**Pure** RankIC: normal scores of the day's returns, residualised on sectors and style ranks,
+against the forecast residualised in the same way (`atft_hpo.data.pure`). Portfolios are top and
+bottom deciles in equal weights, held as overlapping tranches over the horizon, gross exposure 2
+(turnover is in that unit; a Sharpe ratio has none), cost 10 bps of Σ|Δw|.
 """
 
 import math
@@ -18,7 +18,6 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from real_stocks.samples import Scores
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import build_config
@@ -27,8 +26,9 @@ from atft_hpo.data.pure import pure_label, residualise
 from atft_hpo.data.ranks import average_ranks
 from atft_hpo.data.styles import style_names, style_ranks
 from atft_hpo.training.metrics import daily_correlation, evaluate_forecast, newey_west_t
-from atft_hpo.training.paired import paired_difference
 from atft_hpo.training.portfolio import MIN_STOCKS, constant_days
+from real_stocks.interim import paired_difference
+from real_stocks.samples import Scores
 
 COST_BPS: Final = 10.0
 GROSS_EXPOSURE: Final = 2.0

@@ -6,13 +6,12 @@ averaged where the study averages (swa_main.pt), never those of the best validat
 
 from typing import Final
 
-from real_stocks.samples import Scores, Task
-
 from atft_hpo.data.slices import SliceSource
 from atft_hpo.paths import RunPaths
 from atft_hpo.training.forecast import forecast_panel, load_model
 from atft_hpo.training.loop import run_phases
 from atft_hpo.training.report import Decision
+from real_stocks.samples import Scores, Task
 
 SECTIONS: Final = (
     "data", "graph", "slices", "model", "optim", "loss", "augment", "phases", "runtime",

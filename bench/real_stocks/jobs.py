@@ -19,14 +19,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from real_stocks.evaluation import ensemble
-from real_stocks.folds import Fold
-from real_stocks.models import MODELS, forecast_key
-from real_stocks.samples import Scores, Setup, Task
 from threadpoolctl import threadpool_limits
 
 from atft_hpo.errors import AtftHpoError
 from atft_hpo.training.checkpoint import write_atomically
+from real_stocks.evaluation import ensemble
+from real_stocks.folds import Fold
+from real_stocks.models import MODELS, forecast_key
+from real_stocks.samples import Scores, Setup, Task
 
 Progress = Callable[[str], None]
 

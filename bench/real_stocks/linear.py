@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
 from real_stocks.samples import Rows, Scores, Task, daily_ic
 
 PENALTIES: Final = (1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)

@@ -1,7 +1,7 @@
 """All models of the comparison by name: what computes them, and what their forecasts depend on.
 
-    score_DNQ = MODELS["ridge"].forecast(task)
-    key = forecast_key("ridge", task)      # changes when a kept forecast may not be used again
+score_DNQ = MODELS["ridge"].forecast(task)
+key = forecast_key("ridge", task)      # changes when a kept forecast may not be used again
 """
 
 import hashlib
@@ -13,10 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+import atft_hpo
 from real_stocks import controls, full, linear, net_training, nets, samples, trees
 from real_stocks.samples import Scores, Task
-
-import atft_hpo
 
 _ROOMS: Final = ("config", "data", "model", "training")
 

@@ -12,8 +12,6 @@ from typing import Final
 
 import numpy as np
 import torch
-from real_stocks.nets import NETS
-from real_stocks.samples import Scores, Task
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -21,6 +19,8 @@ from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import build_config
 from atft_hpo.data.batch import Batch
 from atft_hpo.data.slices import SliceSource
+from real_stocks.nets import NETS
+from real_stocks.samples import Scores, Task
 
 SLICE_DAYS: Final = 20
 LR: Final = 2e-3

@@ -48,9 +48,7 @@ def data_config(
     return DataConfig.model_validate(tree)
 
 
-def universe_column(
-    columns: dict[str, pl.DataType], given: str | None, prices: Path
-) -> str | None:
+def universe_column(columns: dict[str, pl.DataType], given: str | None, prices: Path) -> str | None:
     """The boolean column that says who is in the universe; None where there is none.
 
     Raises:

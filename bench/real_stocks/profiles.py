@@ -1,4 +1,4 @@
-"""How much is computed: `quick` is a look, `cpu` the comparison on two cores, `gpu` the full one."""
+"""How much is computed: `quick` a look, `cpu` for two cores, `gpu` all there is."""
 
 from dataclasses import dataclass
 from typing import Final

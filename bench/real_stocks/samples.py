@@ -4,7 +4,7 @@
     x_RF, label_RQ, day_R = task.rows(fold.train)     # live cells, features as the panel has them
     table_DNQ = task.table(fold.days, score_RQ)       # rows back on the grid, NaN where dead
 
-All models read `Task.panel` and `Task.label_DNQ`; none sees the raw returns.
+All models read `Task.panel` and `Task.labels`; none sees the raw returns.
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from real_stocks.folds import Fold, split_for
-from real_stocks.profiles import Profile
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import with_values
 from atft_hpo.data.labels import ranked_labels
 from atft_hpo.data.panel import Panel
 from atft_hpo.data.ranks import normal_scores
+from real_stocks.folds import Fold, split_for
+from real_stocks.profiles import Profile
 
 Scores = NDArray[np.float32]
 
@@ -71,8 +71,8 @@ class Task:
         return with_values(self.setup.config, {"split": split, "seed": self.seed})
 
     @cached_property
-    def label_DNQ(self) -> NDArray[np.float32]:
-        """The training label of all days, NaN where a stock is dead or has none."""
+    def labels(self) -> NDArray[np.float32]:
+        """[D, N, Q] training label of all days, NaN where a stock is dead or has none."""
         alive_DN = np.asarray(self.panel.alive)
         masked = np.where(alive_DN[..., None], self.panel.targets, np.float32(np.nan))
         return ranked_labels(masked, alive_DN)
@@ -96,7 +96,7 @@ class Task:
             x_NF = self._features(day)[alive_N]
             x_RF[first : first + count] = normal_scores(x_NF.T).T if ranked else x_NF
             first += count
-        label_RQ = self.label_DNQ[days.start : days.stop][alive_DN]
+        label_RQ = self.labels[days.start : days.stop][alive_DN]
         return Rows(x_RF, label_RQ, np.repeat(np.arange(len(days)), count_D))
 
     def table(self, days: range, score_RQ: NDArray[Any]) -> Scores:

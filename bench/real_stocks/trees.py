@@ -10,6 +10,7 @@ from typing import Any, Final
 import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
+
 from real_stocks.samples import Rows, Scores, Task, daily_ic
 
 PARAMETERS: Final[dict[str, Any]] = {
