@@ -37,19 +37,6 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
-def ensemble(members: Sequence[Scores]) -> Scores:
-    """Mean over members of the forecasts, each brought to mean 0 and variance 1 per day."""
-    total = np.zeros_like(members[0])
-    for score_DNQ in members:
-        known = np.isfinite(score_DNQ)
-        count = np.maximum(known.sum(axis=1, keepdims=True), 1)
-        exact = np.where(known, score_DNQ, 0.0)
-        centred = np.where(known, exact - exact.sum(axis=1, keepdims=True) / count, 0.0)
-        spread = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
-        total += np.where(known, centred / np.where(spread > 0, spread, 1.0), np.nan)
-    return np.asarray(total / len(members), dtype=np.float32)
-
-
 @dataclass(frozen=True, eq=False)
 class Truth:
     """What forecasts of one horizon are judged by, on D days."""

@@ -14,6 +14,8 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +25,9 @@ from threadpoolctl import threadpool_limits
 
 from atft_hpo.errors import AtftHpoError
 from atft_hpo.training.checkpoint import write_atomically
-from real_stocks.evaluation import ensemble
 from real_stocks.folds import Fold
 from real_stocks.models import MODELS, forecast_key
-from real_stocks.samples import Scores, Setup, Task
+from real_stocks.samples import Scores, Setup, Task, ensemble
 
 Progress = Callable[[str], None]
 
@@ -86,19 +87,23 @@ def _run(jobs: Sequence[Job], setup: Setup) -> Iterator[tuple[Job, float]]:
     """Jobs as they finish, with their seconds."""
     if setup.profile.workers == 1:
         for job in jobs:
-            yield job, run_job(job)
+            with _named(job):
+                seconds = run_job(job)
+            yield job, seconds
         return
     pool = ProcessPoolExecutor(
         min(setup.profile.workers, max(len(jobs), 1)),
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_begin,
-        initargs=(setup.threads,),
+        initargs=(setup.profile.threads,),
     )
     with pool:
         futures: dict[Future[float], Job] = {pool.submit(run_job, job): job for job in jobs}
         try:
             for future in as_completed(futures):
-                yield futures[future], _result(future, futures[future])
+                with _named(futures[future]):
+                    seconds = future.result()
+                yield futures[future], seconds
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -115,13 +120,18 @@ def run_job(job: Job) -> float:
     return seconds
 
 
-def _result(future: Future[float], job: Job) -> float:
+@contextmanager
+def _named(job: Job) -> Iterator[None]:
+    """An error of `job` says whose it is."""
     try:
-        return future.result()
+        yield
     except AtftHpoError as error:
         raise type(error)(f"{job}: {error}") from error
-    except Exception as error:
-        raise AtftHpoError(f"{job} failed ({type(error).__name__}: {error})") from error
+    except BrokenProcessPool as error:
+        raise AtftHpoError(
+            f"{job}, or one beside it: its process was killed, probably for memory; give fewer "
+            "--workers or --features, then run the same command again"
+        ) from error
 
 
 def _begin(threads: int) -> None:

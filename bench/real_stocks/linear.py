@@ -19,8 +19,9 @@ _Floats = NDArray[np.float64]
 def ridge(task: Task) -> Scores:
     """Forecasts [D, N, Q] of the fold's days."""
     fit, stop = task.fold.inner()
-    inner, outer = task.rows(fit, ranked=True), task.rows(stop, ranked=True)
-    everything, ahead = task.rows(task.fold.train, ranked=True), task.rows(task.fold.days, True)
+    everything = task.rows(task.fold.train, ranked=True)
+    ahead = task.rows(task.fold.days, ranked=True)
+    inner, outer = everything.of(fit), everything.of(stop)
     columns = []
     for q in range(task.horizons):
         candidates = [(coefficients(inner, q, share), share) for share in PENALTIES]
@@ -33,7 +34,8 @@ def ridge(task: Task) -> Scores:
 def coefficients(rows: Rows, q: int, share: float) -> _Floats:
     """[F] of ridge on the rows that have label `q`: (XᵀX + share · R · I)⁻¹ Xᵀy."""
     known_R = np.isfinite(rows.label_RQ[:, q])
-    x_RF, label_R = rows.x_RF[known_R], rows.label_RQ[known_R, q]
-    gram_FF = (x_RF.T @ x_RF).astype(np.float64)
-    gram_FF[np.diag_indices_from(gram_FF)] += share * len(x_RF)
-    return np.asarray(np.linalg.solve(gram_FF, (x_RF.T @ label_R).astype(np.float64)))
+    label_R = np.where(known_R, rows.label_RQ[:, q], np.float32(0.0))
+    unknown_UF = rows.x_RF[~known_R]  # few: taken out again rather than copying all others
+    gram_FF = (rows.x_RF.T @ rows.x_RF - unknown_UF.T @ unknown_UF).astype(np.float64)
+    gram_FF[np.diag_indices_from(gram_FF)] += share * int(known_R.sum())
+    return np.asarray(np.linalg.solve(gram_FF, (rows.x_RF.T @ label_R).astype(np.float64)))

@@ -28,7 +28,7 @@ class Model:
     modules: tuple[ModuleType, ...]
     """Their source decides the forecast, beside the panel and the label."""
     ensemble: bool = True
-    """Whether seeds differ; else one member stands for all."""
+    """Whether each seed is a job; else one job does everything."""
     control: bool = False
     """Whether nothing but noise is in it."""
 
@@ -36,7 +36,7 @@ class Model:
 MODELS: Final = {
     "full": Model(full.full, (full,)),
     "ridge": Model(linear.ridge, (linear,), ensemble=False),
-    "lightgbm": Model(trees.lightgbm, (trees,)),
+    "lightgbm": Model(trees.lightgbm, (trees,), ensemble=False),
     **{
         name: Model(partial(net_training.train_net, name), (net_training, nets))
         for name in nets.NETS
@@ -53,6 +53,8 @@ def forecast_key(name: str, task: Task) -> str:
     digest.update(task.panel.fingerprint.encode())
     digest.update(setup.config.loss.model_dump_json().encode())
     digest.update(f"{setup.profile.net_steps} {setup.profile.max_rounds}".encode())
+    if not model.ensemble:
+        digest.update(f"{setup.profile.seeds} seeds".encode())
     if name == "full":
         digest.update(task.config.model_dump_json(include=set(full.SECTIONS)).encode())
     for module in (samples, *model.modules):

@@ -5,7 +5,6 @@ plan = Plan.of(prices, study, "1,5", "full,ridge", "cpu", {"folds": 2}, None, "a
 
 import dataclasses
 import importlib.metadata
-import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,8 +75,7 @@ class Plan:
 
     def setup(self, panel: Panel) -> Setup:
         """What the jobs are told."""
-        threads = max(1, (os.cpu_count() or 1) // self.profile.workers)
-        return Setup(panel.root, self.config, self.profile, self.device, threads)
+        return Setup(panel.root, self.config, self.profile, self.device)
 
 
 def versions() -> dict[str, str]:

@@ -7,6 +7,7 @@
 All models read `Task.panel` and `Task.labels`; none sees the raw returns.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +35,12 @@ class Rows(NamedTuple):
     label_RQ: NDArray[np.float32]
     """NaN where missing."""
     day_R: NDArray[np.int64]
-    """Position of the day in the range."""
+    """Index of the day in the panel, ascending."""
+
+    def of(self, days: range) -> "Rows":
+        """Those of `days`: views, no copies."""
+        first, stop = np.searchsorted(self.day_R, [days.start, days.stop])
+        return Rows(*(part[first:stop] for part in self))
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,6 @@ class Setup:
     """The study's, with the benchmark's data."""
     profile: Profile
     device: str
-    threads: int
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ class Task:
             x_RF[first : first + count] = normal_scores(x_NF.T).T if ranked else x_NF
             first += count
         label_RQ = self.labels[days.start : days.stop][alive_DN]
-        return Rows(x_RF, label_RQ, np.repeat(np.arange(len(days)), count_D))
+        return Rows(x_RF, label_RQ, np.repeat(np.asarray(days), count_D))
 
     def table(self, days: range, score_RQ: NDArray[Any]) -> Scores:
         """[D, N, Q] from one row per live cell of `days`."""
@@ -111,11 +116,24 @@ class Task:
         return np.asarray(x_NF, dtype=np.float32)
 
 
+def ensemble(members: Sequence[Scores]) -> Scores:
+    """Mean over members of the forecasts, each brought to mean 0 and variance 1 per day."""
+    total = np.zeros_like(members[0])
+    for score_DNQ in members:
+        known = np.isfinite(score_DNQ)
+        count = np.maximum(known.sum(axis=1, keepdims=True), 1)
+        exact = np.where(known, score_DNQ, 0.0)
+        centred = np.where(known, exact - exact.sum(axis=1, keepdims=True) / count, 0.0)
+        spread = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
+        total += np.where(known, centred / np.where(spread > 0, spread, 1.0), np.nan)
+    return np.asarray(total / len(members), dtype=np.float32)
+
+
 def daily_ic(score_R: NDArray[Any], label_R: NDArray[Any], day_R: NDArray[np.int64]) -> float:
     """Mean over days of the correlation of rows of a day; rows without a label are left out."""
     known_R = np.isfinite(label_R)
     score_R, label_R, day_R = score_R[known_R], label_R[known_R], day_R[known_R]
-    count_D = np.maximum(np.bincount(day_R), 1)
+    count_D = np.maximum(np.bincount(day_R), 1)  # days without rows are left out below
     a_R = score_R - (np.bincount(day_R, score_R) / count_D)[day_R]
     b_R = label_R - (np.bincount(day_R, label_R) / count_D)[day_R]
     size_D = np.sqrt(np.bincount(day_R, a_R**2) * np.bincount(day_R, b_R**2))

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from real_stocks.plan import Plan
-from real_stocks.samples import Setup, Task
-from real_stocks.simulated import write_market
 
 from atft_hpo.config.schema import Config
 from atft_hpo.data.panel import Panel
 from atft_hpo.data.prepare import prepare_panel
 from atft_hpo.paths import Volume
+from real_stocks.plan import Plan
+from real_stocks.samples import Setup, Task
+from real_stocks.simulated import write_market
 
 STUDY = """
 [graph]

@@ -5,16 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.stats import spearmanr
+
 from real_stocks.evaluation import (
     Truth,
     attribute,
     daily_persistence,
-    ensemble,
     measure,
     paired,
     pure_rank_ic,
 )
-from scipy.stats import spearmanr
+from real_stocks.samples import ensemble
 
 RNG = np.random.default_rng(0)
 

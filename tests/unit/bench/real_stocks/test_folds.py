@@ -5,10 +5,10 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from real_stocks.folds import split_for, test_fold, walk_forward
 
 from atft_hpo.data.splits import date_split
 from atft_hpo.errors import DataError
+from real_stocks.folds import split_for, test_fold, walk_forward
 
 SIZES = {"days": st.integers(700, 4000), "count": st.integers(1, 6), "horizon": st.integers(1, 20)}
 

@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+
+from atft_hpo.errors import NonFiniteError
 from real_stocks import jobs, models
 from real_stocks.folds import walk_forward
 from real_stocks.jobs import run_jobs
-
-from atft_hpo.errors import AtftHpoError, NonFiniteError
 
 
 @pytest.fixture
@@ -75,13 +75,13 @@ def test_a_full_models_forecast_depends_on_the_study(noise_prices, make_task):
     assert models.forecast_key("lightgbm", task) == models.forecast_key("lightgbm", other)
 
 
-def test_a_failure_names_its_job(calls, work, monkeypatch):
-    monkeypatch.setattr(
-        jobs, "_jobs", lambda *a, real=jobs._jobs: (
-            dataclasses.replace(job, task=dataclasses.replace(job.task, seed=9)) for job in real(*a)
-        )
-    )  # fmt: skip
+def test_a_failure_names_its_job_and_keeps_its_kind(calls, work, monkeypatch):
+    real = jobs._jobs
+
+    def ninth_seed(*arguments):
+        for job in real(*arguments):
+            yield dataclasses.replace(job, task=dataclasses.replace(job.task, seed=9))
+
+    monkeypatch.setattr(jobs, "_jobs", ninth_seed)
     with pytest.raises(NonFiniteError, match=r"ridge fold 1 seed 9: loss is NaN"):
-        work(seeds=1)
-    with pytest.raises(AtftHpoError):
         work(seeds=1)

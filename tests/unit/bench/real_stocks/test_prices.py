@@ -4,11 +4,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from real_stocks.plan import Plan
-from real_stocks.prices import for_panel
 
 from atft_hpo.config.toml import build_config
 from atft_hpo.errors import ConfigError, DataError
+from real_stocks.plan import Plan
+from real_stocks.prices import for_panel
 
 
 def changed(prices: Path, to: Path, *expressions: pl.Expr, drop: str | None = None) -> Path:
