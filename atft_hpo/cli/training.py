@@ -32,7 +32,10 @@ PanelOption = Annotated[
     Path | None, typer.Option("--panel", help="Panel store [default: the configuration's own].")
 ]
 INTERRUPTED = 130
-_SHOWN = ("rank_ic", "rank_ic_t", "ic", "ic_t", "sharpe", "sharpe_gross", "turnover")
+_SHOWN = (
+    "rank_ic", "rank_ic_t", "pure_rank_ic", "pure_rank_ic_t", "ic", "ic_t",
+    "sharpe", "sharpe_gross", "turnover", "score_autocorrelation",
+)  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:

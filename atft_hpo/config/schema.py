@@ -254,8 +254,11 @@ class OptimConfig(Section):
 class LossConfig(Section):
     """Settings of the loss terms; their weights are in the phase table."""
 
+    label: Literal["rank", "pure"] = "rank"
+    """What point forecast and quantiles learn. `rank`: the return's uniform rank of the day.
+    `pure`: that of what sectors and styles leave of it, as in the metric pure_rank_ic."""
     point: Literal["mse", "huber"] = "mse"
-    """Loss of the point forecast on the ranked label."""
+    """Loss of the point forecast on the label."""
     huber_delta: Positive = 1.0
     """Where Huber turns linear."""
     cost_bps: NonNegative = 5.0

@@ -129,9 +129,13 @@ class SearchConfig(Section):
 class ObjectiveConfig(Section):
     """The number of the last phase reached in full that the search maximises."""
 
-    metric: Literal["sharpe", "rank_ic", "ic", "weighted"] = "sharpe"
-    """`sharpe`: annualised, net of portfolio.cost_bps. `weighted`: see `weights`."""
-    weights: dict[Literal["sharpe", "rank_ic", "ic"], float] = {"sharpe": 0.1, "rank_ic": 1.0}
+    metric: Literal["sharpe", "rank_ic", "pure_rank_ic", "ic", "weighted"] = "sharpe"
+    """`sharpe`: annualised, net of portfolio.cost_bps. `pure_rank_ic`: RankIC of what sectors and
+    styles leave of forecast and label. `weighted`: see `weights`."""
+    weights: dict[Literal["sharpe", "rank_ic", "pure_rank_ic", "ic"], float] = {
+        "sharpe": 0.1,
+        "rank_ic": 1.0,
+    }
     """Weights of the sum when metric = "weighted"."""
     horizon_days: Count = 1
     """Horizon whose metrics count."""

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atft_hpo.data.ranks import normal_scores
+from atft_hpo.errors import DataError
 
 MIN_FREEDOM = 20
 """Stocks a day must have beyond its regressors: with fewer, residuals are mostly the fit's."""
@@ -40,8 +41,9 @@ def residualise(
     """[D, N] residuals of each day on sector dummies and styles; NaN where not used.
 
     A day whose used stocks number less than `min_freedom` more than its independent regressors is
-    NaN throughout. A day whose residuals are no more than rounding, as those of values that are a
-    combination of styles, is exactly 0 throughout: there is nothing to rank.
+    NaN throughout. A residual of no more than rounding is exactly 0: of a stock alone in its
+    sector, and throughout a day whose values are a combination of styles, where nothing is left
+    to rank.
 
     Args:
         values_DN: finite where used; their type tells how exact they are.
@@ -73,6 +75,41 @@ def pure_label(
     used_DN = alive_DN & np.isfinite(returns_DN)
     scores_DN = normal_scores(np.where(used_DN, returns_DN, np.float32(np.nan)))
     return residualise(scores_DN, used_DN, sector_N, styles_DNK, min_freedom)
+
+
+def pure_labels(
+    returns_DNQ: NDArray[np.float32],
+    alive_DN: NDArray[np.bool_],
+    sector_N: NDArray[np.int64],
+    styles_DNK: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """[D, N, Q] `pure_label` of every horizon.
+
+    Raises:
+        DataError: most days of a horizon have too few stocks.
+    """
+    out_DNQ = np.empty_like(returns_DNQ)
+    for q in range(returns_DNQ.shape[-1]):
+        out_DNQ[..., q] = pure_label(returns_DNQ[..., q], alive_DN, sector_N, styles_DNK)
+    _check_days(out_DNQ, returns_DNQ, alive_DN, styles_DNK.shape[2])
+    return out_DNQ
+
+
+def _check_days(
+    pure_DNQ: NDArray[np.float32],
+    returns_DNQ: NDArray[np.float32],
+    alive_DN: NDArray[np.bool_],
+    styles: int,
+) -> None:
+    raw_Q = (np.isfinite(returns_DNQ) & alive_DN[..., None]).any(axis=1).sum(axis=0)
+    pure_Q = np.isfinite(pure_DNQ).any(axis=1).sum(axis=0)
+    if (2 * pure_Q < raw_Q).any():
+        q = int(np.argmax(2 * pure_Q < raw_Q))
+        raise DataError(
+            f"only {pure_Q[q]} of {raw_Q[q]} days have {MIN_FREEDOM} stocks more than sectors and "
+            f"styles (at most {alive_DN.sum(axis=1).max()} stocks, {styles} styles), which pure "
+            'labels need; set loss.label = "rank"'
+        )
 
 
 def _basis(
@@ -107,8 +144,7 @@ def _without(
         residual_DN = _within_sectors(residual_DN, used_DN, members_NJ)
     unit = _ROUNDING * max(float(np.finfo(values_DN.dtype).eps), _LEAST_UNIT)
     largest_D1 = np.abs(exact_DN).max(axis=1, keepdims=True)
-    left_D1 = np.abs(residual_DN).max(axis=1, keepdims=True) > unit * largest_D1
-    return np.where(left_D1, residual_DN, 0.0)
+    return np.where(np.abs(residual_DN) > unit * largest_D1, residual_DN, 0.0)
 
 
 def _within_sectors(values_DN: _Floats, used_DN: NDArray[np.bool_], members_NJ: _Floats) -> _Floats:

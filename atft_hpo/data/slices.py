@@ -17,13 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atft_hpo.config.schema import Config
+from atft_hpo.config.schema import Config, LossConfig
 from atft_hpo.data.batch import Batch
 from atft_hpo.data.cuts import day_cuts, stock_groups
 from atft_hpo.data.edges import EDGE_ATTRIBUTES, load_graph
 from atft_hpo.data.labels import ranked_labels
 from atft_hpo.data.panel import Panel
+from atft_hpo.data.pure import pure_labels
 from atft_hpo.data.splits import Split, date_split
+from atft_hpo.data.styles import Exposures, exposures_of, style_ranks
 
 EVALUATION_DAYS = 60
 """Least length of evaluation slices: without gradients longer ones fit, with less context work."""
@@ -53,10 +55,11 @@ class SliceSource:
         self._sector_N = torch.from_numpy(panel.sector).to(device)
         masked = np.where(panel.alive[..., None], panel.targets, np.float32(np.nan))
         self._return_DNQ = torch.from_numpy(masked).to(device)
-        self._label_DNQ = torch.from_numpy(ranked_labels(masked, panel.alive)).to(device)
+        self._label_DNQ = torch.from_numpy(_labels(panel, masked, config.loss)).to(device)
         self._neighbours_GNK = torch.from_numpy(self.graph.neighbours_GNK).to(device)
         self._edges_GNKE = torch.from_numpy(self.graph.edges_GNKE).to(device)
         self._resident_DNF = _resident_features(panel, device)
+        self._exposures: dict[range, Exposures] = {}
 
     @cached_property
     def split(self) -> Split:
@@ -73,6 +76,12 @@ class SliceSource:
     def features_resident(self) -> bool:
         """Whether the features are held on the device."""
         return self._resident_DNF is not None
+
+    def exposures(self, days: range) -> Exposures:
+        """Sectors and styles of `days`, computed once: validation asks after every epoch."""
+        if days not in self._exposures:
+            self._exposures[days] = exposures_of(self.panel, days)
+        return self._exposures[days]
 
     def training_plan(self, generator: torch.Generator) -> list[SliceIndex]:
         """One epoch in random order: every live (stock, day) of the train range exactly once.
@@ -157,6 +166,16 @@ class SliceSource:
         near_SNK = torch.where(real_SNK, position_N[far_SNK.clamp(min=0)], -1)
         edge_SNKE = self._edges_GNKE[graphs, stocks]
         return near_SNK, edge_SNKE * (near_SNK >= 0)[..., None]
+
+
+def _labels(
+    panel: Panel, return_DNQ: NDArray[np.float32], config: LossConfig
+) -> NDArray[np.float32]:
+    """[D, N, Q] labels of the loss, see `LossConfig.label`."""
+    if config.label == "pure":
+        styles_DNK = style_ranks(panel)
+        return_DNQ = pure_labels(return_DNQ, panel.alive, panel.sector, styles_DNK)
+    return ranked_labels(return_DNQ, panel.alive)
 
 
 def _resident_features(panel: Panel, device: torch.device) -> Tensor | None:

@@ -133,6 +133,11 @@ def _write_report(
                         "RankIC", number(found("rank_ic")), f"t = {number(found('rank_ic_t'), 2)}"
                     ),
                     Stat(
+                        "Pure RankIC",
+                        number(found("pure_rank_ic")),
+                        f"t = {number(found('pure_rank_ic_t'), 2)}, without sectors and styles",
+                    ),
+                    Stat(
                         "Return, net", percent(found("return_annual")), "a year, gross exposure 1"
                     ),
                     Stat("Turnover", number(found("turnover"), 2), "Σ|Δw| per day"),

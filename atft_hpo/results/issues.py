@@ -16,6 +16,7 @@ from atft_hpo.config.schema import Config
 from atft_hpo.results.epochs import by_phase, gradient_norms, kept_epoch, train_values, values
 from atft_hpo.results.hardware import HardwareUsage
 from atft_hpo.results.wording import number, percent, phase_label, plural
+from atft_hpo.training.paired import paired_difference
 from atft_hpo.training.report import EpochReport, TrainingResult
 
 IC_STD_LIMIT = 0.02
@@ -131,24 +132,15 @@ def _lost_between_phases(phases: Phases, config: Config) -> Iterator[Issue]:
         for epochs in phases
     ]
     for earlier, later in pairwise(kept):
-        t = paired_t(later.daily.ic, earlier.daily.ic)
-        if later.smoothed < earlier.smoothed and t < -SIGNIFICANT_T:
+        horizon = config.objective.horizon_days
+        paired = paired_difference(later.daily.ic, earlier.daily.ic, horizon)
+        if later.smoothed < earlier.smoothed and paired and paired.t < -SIGNIFICANT_T:
             yield Issue(
                 f"{phase_label(later.phase_name)} lost what {phase_label(earlier.phase_name)} had: "
                 f"objective {earlier.smoothed:.4f} → {later.smoothed:.4f}, "
-                f"daily IC lower with paired t = {t:.1f}.",
+                f"daily IC lower with paired t = {paired.t:.1f}.",
                 f"lower phases.{later.phase_name}.lr, or set phases.{later.phase_name}.reload_best",
             )
-
-
-def paired_t(one_D: np.ndarray, other_D: np.ndarray) -> float:
-    """t-statistic of the mean daily difference `one − other`; NaN with fewer than 3 common days."""
-    difference = np.asarray(one_D, np.float64) - np.asarray(other_D, np.float64)
-    difference = difference[~np.isnan(difference)]
-    spread = float(difference.std(ddof=1)) if difference.size > 2 else 0.0
-    if spread == 0.0:
-        return float("nan")
-    return float(difference.mean() / spread * np.sqrt(difference.size))
 
 
 def _graph_without_edges(phases: Phases) -> Iterator[Issue]:

@@ -27,6 +27,7 @@ from atft_hpo.results.page import (
     tag,
     write_page,
 )
+from atft_hpo.results.report_paired import paired
 from atft_hpo.results.report_trials import Part, all_trials, best_trial, trust
 from atft_hpo.results.theme import status_label
 from atft_hpo.results.wording import (
@@ -57,6 +58,7 @@ def write_report(study: StudyRecord, out: Path) -> Path:
             *_search(study),
             *_training(study),
             *best_trial(study, facts),
+            *paired(study),
             *trust(selection, study.test_reads),
             *all_trials(study, facts),
         ]
@@ -154,8 +156,9 @@ def _search(study: StudyRecord) -> Iterator[Part]:
 def _training(study: StudyRecord) -> Iterator[Part]:
     yield tag("h2", "How the trials learned")
     yield figures_learning.learning_curves(study)
-    other = "sharpe" if study.config.objective.metric == "rank_ic" else "rank_ic"
-    yield figures_learning.learning_curves(study, other)
+    for other in ("sharpe", "rank_ic", "pure_rank_ic"):
+        if other != study.config.objective.metric:
+            yield figures_learning.learning_curves(study, other)
     yield figures_learning.epochs_and_time(study)
 
 

@@ -56,7 +56,9 @@ def _parameters(study: StudyRecord, trial: TrialRecord) -> Markup:
 
 
 def _phase_table(study: StudyRecord, trial: TrialRecord) -> Markup:
-    numbers = ("rate", "Sharpe, net", "Sharpe, gross", "IC", "RankIC", "RankIC t")
+    numbers = (
+        "rate", "Sharpe, net", "Sharpe, gross", "IC", "RankIC", "RankIC t", "pure RankIC", "pure t",
+    )  # fmt: skip
     head = [("phase", "t"), ("epochs", "n"), ("modules on", "t"), *((n, "n") for n in numbers)]
     rows = []
     for epochs in by_phase(trial.epochs):
@@ -76,6 +78,8 @@ def _phase_table(study: StudyRecord, trial: TrialRecord) -> Markup:
                 number(found("ic")),
                 number(found("rank_ic")),
                 number(found("rank_ic_t"), 2),
+                number(found("pure_rank_ic")),
+                number(found("pure_rank_ic_t"), 2),
             )
         )
     return joined((tag("h3", "Each phase at the epoch that counts"), table(head, rows)))
@@ -129,7 +133,7 @@ def all_trials(study: StudyRecord, facts: StudyFacts) -> Iterator[Part]:
     """The table of all trials, the best set off."""
     yield tag("h2", "All trials")
     names = list(study.config.search.space)
-    numbers = (objective_label(study), "RankIC", "epochs", "time", *names)
+    numbers = (objective_label(study), "RankIC", "pure RankIC", "epochs", "time", *names)
     head = [("trial", "n"), ("outcome", "t"), *((n, "n") for n in numbers), ("message", "t")]
     rows = [_trial_row(study, trial, names) for trial in study.trials]
     best = study.trials.index(facts.best) if facts.best else None
@@ -145,6 +149,7 @@ def _trial_row(study: StudyRecord, trial: TrialRecord, names: Sequence[str]) -> 
         joined((dot(status), status_label(status))),
         number(trial.value),
         number(kept.metrics.get("rank_ic") if kept else None),
+        number(kept.metrics.get("pure_rank_ic") if kept else None),
         f"{len(trial.epochs)} of {planned}" if planned else ABSENT,
         duration(trial.device_seconds or None),
         *(parameter(params[n]) if n in params else ABSENT for n in names),

@@ -16,6 +16,7 @@ import torch
 from atft_hpo import __version__
 from atft_hpo.config.schema import Config
 from atft_hpo.data.panel import Panel
+from atft_hpo.data.styles import STYLES
 from atft_hpo.paths import RunPaths
 from atft_hpo.results import summary_system
 from atft_hpo.results.epochs import by_phase, kept_epoch, values
@@ -45,11 +46,23 @@ PHASE_METRICS = {
     "ic": "Val IC",
     "rank_ic": "Val RankIC",
     "rank_icir": "Val RankICIR",
+    "rank_ic_std": "Val RankIC std over days",
+    "pure_rank_ic": "Val pure RankIC",
+    "pure_rank_icir": "Val pure RankICIR",
+    "style_r2": "Styles in the forecast (R²)",
+    "score_autocorrelation": "Forecast autocorrelation",
+    "score_variance": "Forecast variance",
     "hit_rate": "Hit rate",
     "turnover": "Turnover per day",
     "max_drawdown": "Max drawdown",
 }
-KEY_METRICS = {"sharpe": "Sharpe", "ic": "IC", "rank_ic": "RankIC", "hit_rate": "Hit rate"}
+KEY_METRICS = {
+    "sharpe": "Sharpe",
+    "ic": "IC",
+    "rank_ic": "RankIC",
+    "pure_rank_ic": "Pure RankIC",
+    "hit_rate": "Hit rate",
+}
 
 
 def write_summary(
@@ -217,7 +230,7 @@ def _key_metrics(config: Config, result: TrainingResult) -> list[str]:
             )
         )
     head = ("Metric", "Best model", "Target", "Share of target", "Mean of epochs", "Largest epoch")
-    t, zero = result.metrics.get("rank_ic_t"), values(result.history, "ic_zero_share")
+    metric, zero = result.metrics.get, values(result.history, "ic_zero_share")
     return [
         "## Key Metrics Summary",
         "",
@@ -226,6 +239,16 @@ def _key_metrics(config: Config, result: TrainingResult) -> list[str]:
         "",
         *markdown_table(head, rows),
         "",
-        f"- **RankIC t-statistic** (Newey–West): {number(t, 2)}",
+        f"- **RankIC t-statistic** (Newey–West): {number(metric('rank_ic_t'), 2)}, "
+        f"pure RankIC {number(metric('pure_rank_ic_t'), 2)}",
+        f"- **Style exposures** of the forecast: {_style_exposures(result)}",
         f"- **IC=0 incidence**: {percent(max(zero, default=None), 2)}",
     ]
+
+
+def _style_exposures(result: TrainingResult) -> str:
+    """The best model's mean rank correlation with each style, largest first."""
+    found = {name: result.metrics.get(f"style_exposure_{name}") for name in STYLES}
+    known = [(name, value) for name, value in found.items() if value is not None]
+    ordered = sorted(known, key=lambda item: -abs(item[1]))
+    return ", ".join(f"{name} {value:+.2f}" for name, value in ordered) or ABSENT

@@ -12,6 +12,7 @@ ABSENT = "–"
 METRIC_LABELS = {
     "sharpe": "Sharpe (annual, net)",
     "rank_ic": "RankIC",
+    "pure_rank_ic": "pure RankIC",
     "ic": "IC",
     "weighted": "weighted objective",
 }

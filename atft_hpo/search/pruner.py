@@ -23,6 +23,8 @@ from atft_hpo.config.search_schema import ObjectiveConfig, PrunerConfig
 from atft_hpo.errors import StudyError
 from atft_hpo.search.records import EpochRecord
 from atft_hpo.search.stock_pruners import optuna_pruner
+from atft_hpo.training.objective import ic_series
+from atft_hpo.training.paired import paired_t
 from atft_hpo.training.report import DailySeries
 
 __all__ = ["Verdict", "decide", "optuna_pruner"]
@@ -30,8 +32,7 @@ __all__ = ["Verdict", "decide", "optuna_pruner"]
 Floats = NDArray[np.float64]
 _DAYS_A_YEAR = 252
 _MIN_DAYS = 10
-_ROUNDING = 1e-9
-"""An error below this share of the mean is rounding, not noise."""
+_IC_LABELS = {"ic": "IC", "rank_ic": "rank IC", "pure_rank_ic": "pure rank IC"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def decide(
         peers: the other trials' epochs by trial number, whatever their state: running, pruned and
             finished ones are peers as far as they have the same steps.
         config: `keep_share`, `min_t`, `window_epochs`, `warmup_epochs`, `skip_phases`, `min_peers`.
-        objective: its horizon is the lag of the Newey–West errors; its metric says IC or rank IC.
+        objective: its horizon is the lag of the Newey–West errors; its metric says which IC.
 
     The trial's daily series are averaged over its last `window_epochs` epochs of the current phase,
     the peers' over the same steps. By Sharpe (daily net returns, each epoch's in units of its own
@@ -145,9 +146,8 @@ def _sharpe(series: Sequence[Sequence[DailySeries]]) -> _Measure:
 
 
 def _ic(series: Sequence[Sequence[DailySeries]], objective: ObjectiveConfig) -> _Measure:
-    weighted_without_ic = objective.metric == "weighted" and "ic" not in objective.weights
-    ranked = objective.metric == "rank_ic" or weighted_without_ic
-    name, label = ("rank_ic", "rank IC") if ranked else ("ic", "IC")
+    name = ic_series(objective)
+    label = _IC_LABELS[name]
     ic_MWD = np.array([[getattr(d, name) for d in window] for window in series], dtype=np.float64)
     return _Measure(label, "", 1.0, 4, _mean_of_finite(ic_MWD))
 
@@ -173,24 +173,6 @@ def _standing(measure: _Measure, config: PrunerConfig, lag: int) -> _Standing:
         f"{measure.label} {size} against the better {config.keep_share:.0%} (t {t:+.1f}, {place})"
     )
     return _Standing(rank > kept and t <= -config.min_t, sentence)
-
-
-def paired_t(difference_D: Floats, lag: int) -> tuple[float, float]:
-    """Mean of daily differences and its t-statistic, Newey–West with Bartlett weights.
-
-    Labels of h days overlap, and positions persist, so that differences of neighbouring days are
-    correlated; the plain error would be too small. A constant difference has t = ±∞ (0 if it is 0).
-    """
-    days = len(difference_D)
-    mean = float(difference_D.mean())
-    centred = difference_D - mean
-    variance = float(centred @ centred) / days
-    for k in range(1, min(lag, days - 1) + 1):
-        variance += 2.0 * (1.0 - k / (lag + 1)) * float(centred[k:] @ centred[:-k]) / days
-    error = math.sqrt(max(variance, 0.0) / days)
-    if error <= _ROUNDING * abs(mean):
-        return mean, math.copysign(math.inf, mean) if mean else 0.0
-    return mean, mean / error
 
 
 def _in_own_deviations(returns_MWD: Floats) -> Floats:

@@ -5,17 +5,20 @@ from rich.table import Table
 
 from atft_hpo.results.facts import best_epoch
 from atft_hpo.results.report import write_report
+from atft_hpo.results.report_paired import against, base_trial
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.search.records import StudyRecord
 from atft_hpo.service.agent import Farewell
 from atft_hpo.service.records import load_study
 from atft_hpo.service.storage import Database
+from atft_hpo.training.objective import objective_series
 
 LEADING_TRIALS = 5
 _METRICS = {
     "IC": "ic",
     "RankIC": "rank_ic",
     "RankIC t": "rank_ic_t",
+    "pure RankIC": "pure_rank_ic",
     "Sharpe net": "sharpe",
     "Sharpe gross": "sharpe_gross",
     "turnover": "turnover",
@@ -57,16 +60,22 @@ def outcome_table(study: StudyRecord) -> Table:
 
 
 def leading_table(study: StudyRecord) -> Table:
-    """The best COMPLETE trials with the validation metrics of the epoch that was kept."""
+    """The best COMPLETE trials with the validation metrics of the epoch that was kept.
+
+    "t, base": of the paired daily difference to the base configuration in the objective's series.
+    """
     objective = study.config.objective
     title = f"Best trials, validation, {objective.horizon_days} day(s) ahead"
-    table = Table("trial", objective.metric, *_METRICS, box=None, title=title)
+    base, series = base_trial(study), objective_series(objective)
+    table = Table("trial", objective.metric, "t, base", *_METRICS, box=None, title=title)
     done = [t for t in study.trials if t.outcome is Outcome.COMPLETE and t.value is not None]
     for trial in sorted(done, key=lambda t: -(t.value or 0.0))[:LEADING_TRIALS]:
         kept = best_epoch(trial, study.config)
         metrics = kept.metrics if kept else {}
         cells = [f"{metrics[key]:+.4f}" if key in metrics else "–" for key in _METRICS.values()]
-        table.add_row(str(trial.number), f"{trial.value:.4g}", *cells)
+        paired = against(trial, base, study, series)
+        t = f"{paired.t:+.2f}" if paired else "–"
+        table.add_row(str(trial.number), f"{trial.value:.4g}", t, *cells)
     return table
 
 

@@ -1,7 +1,8 @@
 """Epochs in the database: written by trial processes under their fencing token, read by everyone.
 
-Daily series are stored as bytes: D, then dates (int32 days since 1970) and five float32 rows of D.
-JSON has no NaN: a non-finite number is stored as null and read back as NaN.
+Daily series are stored as bytes: D, then dates (int32 days since 1970) and a float32 row of D for
+each of _SERIES. Rows that an earlier version did not write read as NaN. JSON has no NaN: a
+non-finite number is stored as null and read back as NaN.
 """
 
 import enum
@@ -19,7 +20,7 @@ from atft_hpo.service.storage import Database
 from atft_hpo.service.tables import epoch_table, now, trial_table
 from atft_hpo.training.report import DailySeries, EpochReport
 
-_SERIES = ("ic", "rank_ic", "return_gross", "return_net", "turnover")
+_SERIES = ("ic", "rank_ic", "return_gross", "return_net", "turnover", "pure_rank_ic")
 _PLAIN = ("phase", "phase_name", "epoch", "epochs_done", "epochs_total")
 _NUMBERS = ("value", "smoothed", "seconds", "samples_per_second", "eta_seconds")
 _TABLES = ("metrics", "train")
@@ -123,11 +124,13 @@ def encode_daily(daily: DailySeries) -> bytes:
 
 
 def decode_daily(data: bytes) -> DailySeries:
-    """The series that `encode_daily` wrote."""
+    """The series that `encode_daily` wrote, now or before there were as many."""
     days = int(np.frombuffer(data, dtype="<i4", count=1)[0])
     dates_D = np.frombuffer(data, dtype="<i4", count=days, offset=4)
-    values = np.frombuffer(data, dtype="<f4", offset=4 + 4 * days).reshape(len(_SERIES), days)
-    series = {name: values[i].astype(np.float32) for i, name in enumerate(_SERIES)}
+    values = np.frombuffer(data, dtype="<f4", offset=4 + 4 * days).astype(np.float32)
+    missing = np.full(len(_SERIES) * days - len(values), np.nan, dtype=np.float32)
+    rows = np.concatenate([values, missing]).reshape(len(_SERIES), days)
+    series = dict(zip(_SERIES, rows, strict=True))
     return DailySeries(dates=dates_D.astype("int64").astype("datetime64[D]"), **series)
 
 

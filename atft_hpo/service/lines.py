@@ -34,6 +34,7 @@ def epoch_line(title: str, epoch: Epoch) -> str:
             f"epoch {epoch.epochs_done}/{epoch.epochs_total}",
             f"IC {signed(epoch.metrics.get('ic'))}",
             f"RankIC {signed(epoch.metrics.get('rank_ic'))}",
+            f"pure {signed(epoch.metrics.get('pure_rank_ic'))}",
             f"Sharpe {signed(epoch.metrics.get('sharpe'), 2)}",
             f"{count(epoch.samples_per_second)} samples/s",
             f"ETA {duration(epoch.eta_seconds)}",

@@ -20,6 +20,7 @@ from atft_hpo.config.toml import parse_config
 from atft_hpo.data.edges import EDGE_ATTRIBUTES
 from atft_hpo.data.panel import Panel
 from atft_hpo.data.slices import SliceSource
+from atft_hpo.data.styles import Exposures, exposures_of
 from atft_hpo.errors import CheckpointError
 from atft_hpo.model.atft import ATFT, ModelInputs
 from atft_hpo.training.checkpoint import load_checkpoint
@@ -65,11 +66,17 @@ def evaluate_panel(
 ) -> Evaluation:
     """Metrics of the model's forecasts on all of `days`."""
     table = forecast_panel(model, source, days, config)
-    return evaluate_table(table, panel, days, config)
+    return evaluate_table(table, panel, days, config, source.exposures(days))
 
 
-def evaluate_table(table: ForecastTable, panel: Panel, days: range, config: Config) -> Evaluation:
-    """Metrics of `table`, the forecasts for `days` of `panel`."""
+def evaluate_table(
+    table: ForecastTable,
+    panel: Panel,
+    days: range,
+    config: Config,
+    exposures: Exposures | None = None,
+) -> Evaluation:
+    """Metrics of `table`, the forecasts for `days` of `panel`; `exposures` when at hand."""
     span = slice(days.start, days.stop)
     volatility_DN = None
     if config.portfolio.sizing == "inverse_volatility":
@@ -81,6 +88,7 @@ def evaluate_table(table: ForecastTable, panel: Panel, days: range, config: Conf
         panel.alive[span],
         panel.dates[span],
         config,
+        exposures or exposures_of(panel, days),
         width_DNQ=table.width,
         volatility_DN=volatility_DN,
     )

@@ -20,7 +20,7 @@ from atft_hpo.paths import RunPaths
 from atft_hpo.training.checkpoint import write_atomically
 from atft_hpo.training.report import DailySeries, EpochReport
 
-_DAILY = ("ic", "rank_ic", "return_gross", "return_net", "turnover")
+_DAILY = ("ic", "rank_ic", "return_gross", "return_net", "turnover", "pure_rank_ic")
 _PLAIN = (
     "phase", "phase_name", "epoch", "epochs_done", "epochs_total", "value", "smoothed",
     "seconds", "validation_seconds", "samples_per_second", "eta_seconds",

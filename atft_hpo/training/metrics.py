@@ -1,6 +1,6 @@
-"""Validation metrics of a forecast: the only module that computes any.
+"""Validation metrics of a forecast: the only place where they get their names.
 
-    evaluation = evaluate_forecast(score_DNQ, returns_DNQ, alive_DN, dates, config)
+    evaluation = evaluate_forecast(score_DNQ, returns_DNQ, alive_DN, dates, config, exposures)
     evaluation.metrics["rank_ic"], evaluation.daily.return_net
 
 Names of the objective's horizon stand alone (`ic`, `sharpe`), those of others carry it (`ic_5d`):
@@ -8,6 +8,12 @@ Names of the objective's horizon stand alone (`ic`, `sharpe`), those of others c
     ic, ic_std, icir, ic_t            Pearson per day across stocks: mean, std over days,
                                       mean / std, Newey–West t with lag = horizon
     rank_ic, rank_ic_std, …           the same for Spearman
+    pure_rank_ic, pure_rank_ic_std, … the same for residuals on sectors and styles (`attribution`)
+    pure_days, pure_days_constant     scored so; forecasts that are nothing but sector and style
+    style_exposure_<style>            mean Spearman correlation of the score with a style
+    style_r2                          mean share of the score's variance that they explain
+    score_autocorrelation             mean Spearman correlation with the day before's scores
+    score_variance                    mean variance across stocks, in units of the training label's
     ic_zero_share                     share of scored days whose IC is exactly 0: a dead forecast
     days, days_skipped, days_constant scored; not scored for any reason; of those, constant scores
     sharpe, sharpe_gross              √252 · mean / std of the daily portfolio return, net, gross
@@ -16,7 +22,9 @@ Names of the objective's horizon stand alone (`ic`, `sharpe`), those of others c
     max_drawdown, max_drawdown_gross  largest fall of compounded equity from its peak, in [0, 1]
     turnover                          mean Σ|Δw| per day
 
-A day is scored when at least 20 stocks are alive with a score and a label, and neither is constant.
+A day is scored when at least 20 stocks are alive with a score and a label, and neither is constant;
+for pure RankIC there must be 20 more than sectors and styles. Without exposures the pure and style
+metrics are absent.
 Missing labels are left out, never zeroed. A metric that is undefined (no scored day, no variance)
 is absent from the dictionary. There are no sign flags: a larger score means a larger return.
 """
@@ -27,9 +35,15 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from atft_hpo.config.schema import Config
+from atft_hpo.data.styles import Exposures
+from atft_hpo.training.attribution import (
+    Attribution,
+    attribute,
+    score_autocorrelation,
+    score_variance,
+)
 from atft_hpo.training.portfolio import (
     MIN_STOCKS,
     Bools,
@@ -41,6 +55,12 @@ from atft_hpo.training.portfolio import (
     target_weights,
 )
 from atft_hpo.training.report import DailySeries
+from atft_hpo.training.series import (
+    correlation_summary,
+    daily_correlation,
+    masked_ranks,
+    mean_and_std,
+)
 
 TRADING_DAYS: Final = 252
 """Trading days per year."""
@@ -63,6 +83,9 @@ class _HorizonDays:
     rank_ic: Floats
     constant: Bools
     portfolio: PortfolioSeries
+    autocorrelation: Floats
+    variance: Floats
+    own: Attribution | None
 
 
 def evaluate_forecast(
@@ -71,6 +94,7 @@ def evaluate_forecast(
     alive_DN: Bools,
     dates: NDArray[np.datetime64],
     config: Config,
+    exposures: Exposures | None = None,
     width_DNQ: NDArray[np.floating] | None = None,
     volatility_DN: NDArray[np.floating] | None = None,
 ) -> Evaluation:
@@ -82,6 +106,7 @@ def evaluate_forecast(
             (the first is one day); NaN = missing.
         alive_DN: universe of each day.
         dates: [D] trading days.
+        exposures: sectors and styles of the same days, for pure RankIC and style exposures.
         width_DNQ: quantile width, for `portfolio.sizing = "uncertainty"`.
         volatility_DN: trailing volatility, for `portfolio.sizing = "inverse_volatility"`.
 
@@ -97,9 +122,7 @@ def evaluate_forecast(
         weights_DN = target_weights(score_DNQ[..., q], alive_DN, config.portfolio, risk_DN)
         held_DN = hold_tranches(weights_DN, horizon)
         series = portfolio_returns(held_DN, returns_DNQ[..., 0], config.portfolio.cost_bps)
-        days = _HorizonDays(
-            *_correlations(score_DNQ[..., q], returns_DNQ[..., q], alive_DN), series
-        )
+        days = _horizon_days(score_DNQ[..., q], returns_DNQ[..., q], alive_DN, series, exposures)
         suffix = "" if horizon == objective_horizon else f"_{horizon}d"
         metrics |= {name + suffix: value for name, value in _summary(days, horizon).items()}
         if horizon == objective_horizon:
@@ -107,31 +130,23 @@ def evaluate_forecast(
     return Evaluation(metrics, daily)
 
 
-def daily_correlation(a_DN: Floats, b_DN: Floats, mask_DN: Bools) -> Floats:
-    """[D] Pearson correlation across the masked stocks of each day; NaN where one is constant."""
-    count_D1 = np.maximum(mask_DN.sum(axis=1, keepdims=True), 1)
-    a_DN = np.where(mask_DN, a_DN, 0.0)
-    b_DN = np.where(mask_DN, b_DN, 0.0)
-    a_DN = np.where(mask_DN, a_DN - a_DN.sum(axis=1, keepdims=True) / count_D1, 0.0)
-    b_DN = np.where(mask_DN, b_DN - b_DN.sum(axis=1, keepdims=True) / count_D1, 0.0)
-    norm_D = np.sqrt((a_DN**2).sum(axis=1) * (b_DN**2).sum(axis=1))
-    product_D = (a_DN * b_DN).sum(axis=1)
-    return np.where(norm_D > 0, product_D / np.where(norm_D > 0, norm_D, 1.0), np.nan)
-
-
-def newey_west_t(values: Floats, lag: int) -> float:
-    """t-statistic of the mean of a serially correlated series; NaN when it has no variance.
-
-    Variance of the mean with Bartlett weights 1 − l / (lag + 1) (Newey & West 1987, eq. 5).
-    """
-    count = len(values)
-    if count < 2:
-        return math.nan
-    centred = values - values.mean()
-    variance = float(centred @ centred)
-    for step in range(1, min(lag, count - 1) + 1):
-        variance += 2.0 * (1.0 - step / (lag + 1)) * float(centred[step:] @ centred[:-step])
-    return float(values.mean()) / math.sqrt(variance) * count if variance > 0 else math.nan
+def _horizon_days(
+    score_DN: NDArray[np.floating],
+    return_DN: NDArray[np.floating],
+    alive_DN: Bools,
+    portfolio: PortfolioSeries,
+    exposures: Exposures | None,
+) -> _HorizonDays:
+    ic_D, rank_ic_D, constant_D = _correlations(score_DN, return_DN, alive_DN)
+    return _HorizonDays(
+        ic=ic_D,
+        rank_ic=rank_ic_D,
+        constant=constant_D,
+        portfolio=portfolio,
+        autocorrelation=score_autocorrelation(score_DN, alive_DN),
+        variance=score_variance(score_DN, alive_DN),
+        own=attribute(score_DN, return_DN, alive_DN, exposures) if exposures else None,
+    )
 
 
 def max_drawdown(returns: Floats) -> float:
@@ -150,14 +165,11 @@ def _correlations(
     constant_D = constant_days(exact_DN, mask_DN)
     scored_D = enough_D & ~constant_D & ~constant_days(truth_DN, mask_DN)
     ic_D = daily_correlation(exact_DN, truth_DN, mask_DN)
-    rank_D = daily_correlation(_ranks(exact_DN, mask_DN), _ranks(truth_DN, mask_DN), mask_DN)
+    rank_D = daily_correlation(
+        masked_ranks(exact_DN, mask_DN), masked_ranks(truth_DN, mask_DN), mask_DN
+    )
     nan_D = np.full(len(ic_D), np.nan)
     return np.where(scored_D, ic_D, nan_D), np.where(scored_D, rank_D, nan_D), enough_D & constant_D
-
-
-def _ranks(values_DN: Floats, mask_DN: Bools) -> Floats:
-    # Masked cells rank last, so those of the masked-in ones are as if they were alone.
-    return np.asarray(rankdata(np.where(mask_DN, values_DN, np.inf), axis=1))
 
 
 def _summary(days: _HorizonDays, horizon: int) -> dict[str, float]:
@@ -167,21 +179,31 @@ def _summary(days: _HorizonDays, horizon: int) -> dict[str, float]:
         "days_skipped": float((~scored_D).sum()),
         "days_constant": float(days.constant.sum()),
         "ic_zero_share": float((days.ic[scored_D] == 0.0).mean()) if scored_D.any() else math.nan,
-        **_correlation_summary("ic", "icir", days.ic[scored_D], horizon),
-        **_correlation_summary("rank_ic", "rank_icir", days.rank_ic[scored_D], horizon),
+        **correlation_summary("ic", days.ic[scored_D], horizon),
+        **correlation_summary("rank_ic", days.rank_ic[scored_D], horizon),
+        **(_own_summary(days.own, horizon) if days.own else {}),
+        "score_autocorrelation": _mean_of_known(days.autocorrelation),
+        "score_variance": _mean_of_known(days.variance),
         **_portfolio_summary(days.portfolio),
     }
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
-def _correlation_summary(name: str, ratio: str, values: Floats, lag: int) -> dict[str, float]:
-    mean, std = _mean_and_std(values)
+def _own_summary(own: Attribution, horizon: int) -> dict[str, float]:
+    known = own.pure_rank_ic[np.isfinite(own.pure_rank_ic)]
+    exposures = {f"style_exposure_{k}": _mean_of_known(v) for k, v in own.style_exposure.items()}
     return {
-        name: mean,
-        f"{name}_std": std,
-        ratio: mean / std if std > 0 else math.nan,
-        f"{name}_t": newey_west_t(values, lag),
+        **correlation_summary("pure_rank_ic", known, horizon),
+        "pure_days": float(len(known)),
+        "pure_days_constant": float(own.constant.sum()),
+        "style_r2": _mean_of_known(own.style_r2),
+        **exposures,
     }
+
+
+def _mean_of_known(values_D: Floats) -> float:
+    known = values_D[np.isfinite(values_D)]
+    return float(known.mean()) if len(known) else math.nan
 
 
 def _portfolio_summary(series: PortfolioSeries) -> dict[str, float]:
@@ -189,8 +211,8 @@ def _portfolio_summary(series: PortfolioSeries) -> dict[str, float]:
     if not measured_D.any():
         return {}
     net, gross = series.net[measured_D], series.gross[measured_D]
-    mean, std = _mean_and_std(net)
-    gross_mean, gross_std = _mean_and_std(gross)
+    mean, std = mean_and_std(net)
+    gross_mean, gross_std = mean_and_std(gross)
     annual = math.sqrt(TRADING_DAYS)
     return {
         "sharpe": annual * mean / std if std > 0 else math.nan,
@@ -205,12 +227,8 @@ def _portfolio_summary(series: PortfolioSeries) -> dict[str, float]:
     }
 
 
-def _mean_and_std(values: Floats) -> tuple[float, float]:
-    mean = float(values.mean()) if len(values) else math.nan
-    return mean, float(values.std(ddof=1)) if len(values) > 1 else math.nan
-
-
 def _daily_series(dates: NDArray[np.datetime64], days: _HorizonDays) -> DailySeries:
+    pure_D = days.own.pure_rank_ic if days.own else np.full(len(dates), np.nan)
     return DailySeries(
         dates=dates.astype("datetime64[D]"),
         ic=days.ic.astype(np.float32),
@@ -218,4 +236,5 @@ def _daily_series(dates: NDArray[np.datetime64], days: _HorizonDays) -> DailySer
         return_gross=days.portfolio.gross.astype(np.float32),
         return_net=days.portfolio.net.astype(np.float32),
         turnover=days.portfolio.turnover.astype(np.float32),
+        pure_rank_ic=pure_D.astype(np.float32),
     )

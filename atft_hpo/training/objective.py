@@ -13,9 +13,16 @@ What optimism remains (the best of several overlapping means) is for `search.sel
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from atft_hpo.config.search_schema import ObjectiveConfig
 from atft_hpo.errors import NonFiniteError
+
+_IC_SERIES: tuple[Literal["ic", "rank_ic", "pure_rank_ic"], ...] = (
+    "ic",
+    "rank_ic",
+    "pure_rank_ic",
+)
 
 
 def epoch_value(metrics: Mapping[str, float], config: ObjectiveConfig) -> float:
@@ -46,14 +53,41 @@ def best_epoch(values: Sequence[float], epochs: int, config: ObjectiveConfig) ->
     return max(candidates, key=lambda e: smooth(values[: e + 1], config), default=None)
 
 
+def ic_series(config: ObjectiveConfig) -> str:
+    """The daily series that stands for IC: the objective's own, or the heaviest in a weighted one.
+
+    A Sharpe objective is guarded by plain IC, a weighted one without any IC by rank IC.
+    """
+    if config.metric == "weighted":
+        weights = {name: abs(config.weights.get(name, 0.0)) for name in _IC_SERIES}
+        heaviest = max(weights, key=lambda name: weights[name])
+        return heaviest if weights[heaviest] else "rank_ic"
+    return config.metric if config.metric in _IC_SERIES else "ic"
+
+
+def objective_series(config: ObjectiveConfig) -> str:
+    """The daily series whose mean the objective stands for, by its name in `DailySeries`."""
+    return "return_net" if config.metric == "sharpe" else ic_series(config)
+
+
 def _metric(metrics: Mapping[str, float], name: str) -> float:
     value = metrics.get(name, math.nan)
     if math.isfinite(value):
         return value
-    scored, skipped, constant = (
-        round(metrics.get(key, 0.0)) for key in ("days", "days_skipped", "days_constant")
-    )
-    raise NonFiniteError(
-        f"validation {name} is undefined: {scored} days scored, {skipped} skipped, {constant} of "
-        "them with constant forecasts; lower the rates, or give a longer validation range"
+    raise NonFiniteError(f"validation {name} is undefined: {_reason(metrics, name)}")
+
+
+def _reason(metrics: Mapping[str, float], name: str) -> str:
+    def count(key: str) -> int:
+        return round(metrics.get(key, 0.0))
+
+    if name == "pure_rank_ic" and count("days"):
+        return (
+            f"{count('pure_days')} of {count('days')} days scored, {count('pure_days_constant')} "
+            "with forecasts of nothing but sectors and styles; a day needs 20 stocks more than "
+            "sectors and styles: choose another objective.metric for a smaller universe"
+        )
+    return (
+        f"{count('days')} days scored, {count('days_skipped')} skipped, {count('days_constant')} "
+        "of them with constant forecasts; lower the rates, or give a longer validation range"
     )

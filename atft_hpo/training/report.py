@@ -46,6 +46,8 @@ class DailySeries:
     """[D] portfolio return after cost."""
     turnover: NDArray[np.float32]
     """[D] Σ|w_d − w_{d−1}|."""
+    pure_rank_ic: NDArray[np.float32]
+    """[D] Spearman correlation of what sectors and styles leave of forecast and label."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from atft_hpo.training.optimizer import make_optimizer
 from atft_hpo.training.phases import Phase, phase_over, phases_of
 from atft_hpo.training.report import EpochReport
 
-CONTENT_VERSION = 1
+CONTENT_VERSION = 2
 """Counts changes of last.pt; another version cannot be resumed."""
 _FREE_TO_CHANGE: dict[str, Any] = {
     "study": True, "data": True, "search": True, "budget": True, "provenance": True,

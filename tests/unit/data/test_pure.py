@@ -136,7 +136,7 @@ def test_the_pure_label_ranks_first_and_residualises_then() -> None:
 
 
 def test_raw_returns_would_leave_the_volatility_style_in_the_ranks() -> None:
-    """Why the order matters: skewed returns of volatile stocks, which have no premium in the mean."""
+    """Why the order matters: skewed returns of volatile stocks, without a premium in the mean."""
     rng = np.random.default_rng(0)
     days, stocks = 200, 200
     style_N = np.linspace(-1.7, 1.7, stocks)

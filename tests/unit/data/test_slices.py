@@ -1,10 +1,14 @@
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
-from atft_hpo.config.schema import SliceConfig
+from atft_hpo.config.schema import LossConfig, SliceConfig
 from atft_hpo.data.edges import Graph
+from atft_hpo.data.pure import pure_label
+from atft_hpo.data.ranks import uniform_ranks
 from atft_hpo.data.slices import SliceSource
+from atft_hpo.data.styles import style_ranks
 from atft_hpo.errors import DataError
 
 CPU = torch.device("cpu")
@@ -62,6 +66,36 @@ def test_no_training_label_reaches_validation(source, panel):
         last = batch.first_day + int(labelled.nonzero().max())
         assert last in source.split.train
         assert last + reach < source.split.validation.start
+
+
+def test_pure_labels_are_ranks_of_what_sectors_and_styles_leave(panel, config):
+    # 30 stocks less 3 sectors and 7 styles leave 20: just enough on the days when all are alive.
+    pure = config.model_copy(update={"loss": LossConfig(label="pure")})
+    source = SliceSource(panel, pure, CPU)
+    batch = source.batch(source.evaluation_plan(range(60, 80))[0])
+    days = slice(batch.first_day, batch.first_day + batch.label_NSQ.shape[1])
+    label_SN = batch.label_NSQ[..., 0].T.numpy()
+    expected_DN = pure_label(
+        np.array(panel.targets[..., 0]), panel.alive, panel.sector, style_ranks(panel)
+    )
+    np.testing.assert_array_equal(label_SN, uniform_ranks(expected_DN)[days][:, batch.stocks])
+    plain = SliceSource(panel, config, CPU).batch(source.evaluation_plan(range(60, 80))[0])
+    assert not torch.equal(batch.label_NSQ, plain.label_NSQ)
+    assert torch.equal(batch.return_NSQ.nan_to_num(), plain.return_NSQ.nan_to_num())
+
+
+def test_a_panel_too_small_for_pure_labels_is_an_error(pack, market, config):
+    few = pack(market.filter(pl.col("code") <= "S024"))
+    pure = config.model_copy(update={"loss": LossConfig(label="pure")})
+    with pytest.raises(DataError, match=r"at most 25 stocks, 7 styles.*loss.label = \"rank\""):
+        SliceSource(few, pure, CPU)
+
+
+def test_exposures_of_a_range_are_computed_once(source, panel):
+    days = source.split.validation
+    found = source.exposures(days)
+    assert source.exposures(days) is found
+    assert found.styles_DNK.shape[:2] == (len(days), panel.alive.shape[1])
 
 
 def test_evaluation_covers_its_days_in_order_with_context(source):

@@ -69,7 +69,8 @@ def daily_series(rng: np.random.Generator, skill: float) -> DailySeries:
     net = (gross - np.float32(1e-3) * turnover).astype(np.float32)
     ic[17] = gross[17] = net[17] = np.nan
     dates = np.arange("2024-01-01", DAYS, dtype="datetime64[D]")
-    return DailySeries(dates, ic, (0.9 * ic).astype(np.float32), gross, net, turnover)
+    rank, pure = (0.9 * ic).astype(np.float32), (0.5 * ic).astype(np.float32)
+    return DailySeries(dates, ic, rank, gross, net, turnover, pure)
 
 
 def metrics_of(daily: DailySeries) -> dict[str, float]:
@@ -81,6 +82,8 @@ def metrics_of(daily: DailySeries) -> dict[str, float]:
         "ic": float(ic.mean()), "ic_std": float(ic.std()), "ic_t": ic_t,
         "icir": float(ic.mean() / ic.std()), "ic_zero_share": 0.0,
         "rank_ic": float(0.9 * ic.mean()), "rank_ic_std": float(0.9 * ic.std()),
+        "pure_rank_ic": float(0.5 * ic.mean()), "pure_rank_ic_std": float(0.5 * ic.std()),
+        "pure_rank_ic_t": ic_t, "score_autocorrelation": 0.8, "style_r2": 0.3,
         "rank_ic_t": ic_t, "rank_icir": float(ic.mean() / ic.std()),
         "sharpe": sharpe * 252**0.5, "sharpe_gross": sharpe * 252**0.5 + 1.0,
         "sharpe_daily": sharpe, "hit_rate": float(np.mean(net > 0)), "turnover": 0.2,

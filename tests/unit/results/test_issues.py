@@ -9,7 +9,7 @@ import pytest
 
 from atft_hpo.config.schema import Config
 from atft_hpo.results.hardware import HardwareUsage
-from atft_hpo.results.issues import find_issues, paired_t
+from atft_hpo.results.issues import find_issues
 from atft_hpo.training.report import EpochReport, TrainingResult
 
 Remade = Callable[..., Any]
@@ -146,13 +146,3 @@ def test_idle_gpu(quiet: TrainingResult, config: Config, usage: HardwareUsage) -
     assert findings(quiet, config, busy) == []
     idle = dataclasses.replace(busy, gpu_percent_mean=12.0)
     assert findings(quiet, config, idle) == ["The GPU was busy 12 % of the time."]
-
-
-def test_paired_t_by_hand() -> None:
-    one = np.array([0.1, 0.2, np.nan, 0.4, 0.3])
-    other = np.array([0.0, 0.2, 0.1, 0.1, 0.1])
-    difference = np.array([0.1, 0.0, 0.3, 0.2])
-    expected = difference.mean() / (difference.std(ddof=1) / 2.0)
-    assert paired_t(one, other) == pytest.approx(expected)
-    assert np.isnan(paired_t(one, one)), "no variance"
-    assert np.isnan(paired_t(one[:2], other[:2])), "too few days"

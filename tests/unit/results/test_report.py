@@ -42,6 +42,13 @@ def test_a_full_study(study: StudyRecord, tmp_path: Path) -> None:
     assert "phases.gat.weights.sharpe 0." in text
 
 
+def test_trials_are_compared_day_by_day(study: StudyRecord, tmp_path: Path) -> None:
+    text = words(study, tmp_path)
+    assert "Trials compared day by day" in text
+    assert "Net return, basis points a day, 120 validation days" in text
+    assert "Pure RankIC, 120 validation days" in text
+
+
 def test_an_empty_study_explains_itself(study_of: Study, tmp_path: Path) -> None:
     text = words(study_of([]), tmp_path)
     assert "No trial has begun yet; the study asks for 20 trials." in text

@@ -44,18 +44,20 @@ def make_epoch(
     net: Sequence[float] | np.ndarray,
     ic: Sequence[float] | np.ndarray | None = None,
     rank_ic: Sequence[float] | np.ndarray | None = None,
+    pure_rank_ic: Sequence[float] | np.ndarray | None = None,
     first_day: str = "2020-01-01",
 ) -> EpochRecord:
     """An epoch with daily net returns, and ICs that equal them unless given."""
     returns = np.asarray(net, dtype=np.float32)
     ics = returns if ic is None else np.asarray(ic, dtype=np.float32)
     ranks = ics if rank_ic is None else np.asarray(rank_ic, dtype=np.float32)
+    pures = ranks if pure_rank_ic is None else np.asarray(pure_rank_ic, dtype=np.float32)
     dates = np.datetime64(first_day) + np.arange(len(returns))
     return EpochRecord(
         step=phase * STEPS_PER_PHASE + epoch, phase=phase, phase_name=PHASE_NAMES[phase],
         epoch=epoch, attempt=1, value=0.0, smoothed=0.0, metrics={}, train={}, modules=(),
         seconds=1.0, samples_per_second=1.0, eta_seconds=0.0, epochs_done=1, epochs_total=44,
-        daily=DailySeries(dates, ics, ranks, returns, returns, np.zeros_like(returns)),
+        daily=DailySeries(dates, ics, ranks, returns, returns, np.zeros_like(returns), pures),
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from atft_hpo.config.search_schema import ObjectiveConfig, PrunerConfig
 from atft_hpo.errors import StudyError
-from atft_hpo.search.pruner import decide, paired_t
+from atft_hpo.search.pruner import decide
 from atft_hpo.search.records import EpochRecord
 
 Epoch = Callable[..., EpochRecord]
@@ -185,7 +185,10 @@ def test_the_first_epoch_of_a_run_and_no_epoch_are_fine(study: Study) -> None:
         (ObjectiveConfig(), "; IC", False),
         (ObjectiveConfig(metric="ic"), "; IC", False),
         (ObjectiveConfig(metric="rank_ic"), "; rank IC", True),
+        (ObjectiveConfig(metric="pure_rank_ic"), "; pure rank IC", False),
         (ObjectiveConfig(metric="weighted"), "; rank IC", True),
+        (ObjectiveConfig(metric="weighted", weights={"pure_rank_ic": 1.0}), "; pure", False),
+        (ObjectiveConfig(metric="weighted", weights={"sharpe": 1.0}), "; rank IC", True),
         (ObjectiveConfig(metric="weighted", weights={"ic": 1.0, "rank_ic": 1.0}), "; IC", False),
     ],
 )
@@ -198,9 +201,7 @@ def test_the_objective_says_which_ic(
         def draw(shift: float) -> np.ndarray:
             return 0.01 * (rng.standard_normal(DAYS) + shift)
 
-        return [
-            epoch(1, e, draw(edge), draw(0.0 if edge == 0 else 2.0), draw(edge)) for e in (0, 1)
-        ]
+        return [epoch(1, e, draw(edge), draw(-edge), draw(edge), draw(-edge)) for e in (0, 1)]
 
     verdict = decide(trial(-2.0), {n: trial(0.0) for n in range(6)}, CONFIG, objective)
     assert label in verdict.reason
@@ -302,34 +303,6 @@ def test_the_difference_is_taken_to_the_better_share(study: Study) -> None:
 
 def test_just_enough_peers_are_enough(study: Study) -> None:
     assert decide(study.trial(-3.0), _peers(study, [0.0] * 4), CONFIG, SHARPE).prune
-
-
-def test_paired_t_without_lag_is_the_textbook_one() -> None:
-    difference = np.random.default_rng(3).standard_normal(200) + 0.1
-    mean, t = paired_t(difference, 0)
-    assert mean == pytest.approx(difference.mean())
-    assert t == pytest.approx(difference.mean() / (difference.std() / np.sqrt(200)))
-
-
-def test_paired_t_by_hand_with_one_lag() -> None:
-    difference = np.array([1.0, 3.0, 2.0, 6.0])
-    centred = difference - 3.0
-    variance = (centred @ centred + 2 * 0.5 * (centred[1:] @ centred[:-1])) / 4
-    assert paired_t(difference, 1) == (3.0, pytest.approx(3.0 / np.sqrt(variance / 4)))
-
-
-def test_overlapping_labels_need_the_lag() -> None:
-    """Sums of 5 overlapping days: without lags, half of all noise looks significant."""
-    rng = np.random.default_rng(4)
-    series = [np.convolve(rng.standard_normal(254), np.ones(5), "valid") for _ in range(300)]
-    plain, corrected = (np.mean([abs(paired_t(s, lag)[1]) > 2 for s in series]) for lag in (0, 5))
-    assert plain > 0.3
-    assert corrected < 0.15
-
-
-def test_constant_differences_are_certain() -> None:
-    assert paired_t(np.full(20, -0.1), 1) == (pytest.approx(-0.1), -np.inf)
-    assert paired_t(np.zeros(20), 1) == (0.0, 0.0)
 
 
 def test_simulated_studies_save_epochs_and_keep_the_best(bench: ModuleType) -> None:

@@ -28,7 +28,7 @@ def test_numbers() -> None:
 def test_epoch(quick: Any) -> None:
     line = epoch_line("trial 3", quick.fake_report(1, 4, 1.5))
     assert line == (
-        "trial 3 · baseline 2 · epoch 2/4 · IC +0.010 · RankIC +0.020 · Sharpe +1.50 · "
+        "trial 3 · baseline 2 · epoch 2/4 · IC +0.010 · RankIC +0.020 · pure – · Sharpe +1.50 · "
         "10.0k samples/s · ETA 0:01"
     )
 
@@ -45,4 +45,5 @@ def test_epoch_protocol_is_met_by_records() -> None:
     fields = {"phase_name": "gat", "epoch": 0, "epochs_done": 1, "epochs_total": 2}
     rest = {"metrics": {}, "samples_per_second": 1.0, "eta_seconds": math.nan}
     epoch: Any = SimpleNamespace(**fields, **rest)
-    assert epoch_line("x", epoch).endswith("IC – · RankIC – · Sharpe – · 1 samples/s · ETA –")
+    line = epoch_line("x", epoch)
+    assert line.endswith("IC – · RankIC – · pure – · Sharpe – · 1 samples/s · ETA –")

@@ -21,7 +21,7 @@ def report_of(epoch: int, **metrics: float) -> EpochReport:
         phase=2, phase_name="gat", epoch=epoch, epochs_done=epoch + 1, epochs_total=9,
         metrics={"ic": 0.5, **metrics}, value=0.5, smoothed=0.4, train={"loss": 1.5, "lr": 1e-3},
         modules=("fan", "graph"), seconds=2.0, validation_seconds=0.5, samples_per_second=1e4,
-        eta_seconds=12.0, daily=DailySeries(days, series, series, series, series, series),
+        eta_seconds=12.0, daily=DailySeries(days, *[series] * 6),
     )  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def test_one_row_per_epoch_with_flat_columns(paths: RunPaths) -> None:
 def test_one_row_per_epoch_and_day(paths: RunPaths) -> None:
     write_tables(paths, [report_of(0), report_of(1)])
     table = pl.read_parquet(paths.daily)
-    series = ["ic", "rank_ic", "return_gross", "return_net", "turnover"]
+    series = ["ic", "rank_ic", "return_gross", "return_net", "turnover", "pure_rank_ic"]
     assert table.columns == ["date", *series, "step"]
     assert table["step"].to_list() == [2000] * 3 + [2001] * 3
     assert table["date"].dtype == pl.Date

@@ -12,14 +12,10 @@ from scipy.stats import pearsonr, spearmanr
 
 from atft_hpo.config.schema import PHASE_NAMES, Config
 from atft_hpo.config.toml import build_config
-from atft_hpo.training.metrics import (
-    Evaluation,
-    daily_correlation,
-    evaluate_forecast,
-    max_drawdown,
-    newey_west_t,
-)
+from atft_hpo.data.styles import Exposures
+from atft_hpo.training.metrics import Evaluation, evaluate_forecast, max_drawdown
 from atft_hpo.training.portfolio import hold_tranches, portfolio_returns, target_weights
+from atft_hpo.training.series import newey_west_t
 
 HORIZONS = (1, 5)
 
@@ -110,6 +106,59 @@ def test_a_random_signal_stays_within_three_standard_errors_of_zero() -> None:
     assert abs(found["sharpe_gross"]) < 3 * math.sqrt(252 / 400)
 
 
+def exposures_for(data: dict[str, Any], seed: int = 0) -> Exposures:
+    """Three sectors and two styles, for the days and stocks of drawn data."""
+    days, stocks = data["alive_DN"].shape
+    styles_DNK = np.random.default_rng(seed).standard_normal((days, stocks, 2)).astype(np.float32)
+    return Exposures(("beta_120d", "reversal_5d"), np.arange(stocks) % 3, styles_DNK)
+
+
+def test_without_exposures_there_is_no_pure_metric_and_no_other_changes() -> None:
+    data = draw(10, signal=0.3)
+    plain, full = evaluate(data), evaluate(data, exposures=exposures_for(data))
+    assert np.isnan(plain.daily.pure_rank_ic).all()
+    new = {name for name in full.metrics if name not in plain.metrics}
+    own = {
+        "pure_rank_ic", "pure_rank_ic_std", "pure_rank_icir", "pure_rank_ic_t", "pure_days",
+        "pure_days_constant", "style_r2", "style_exposure_beta_120d", "style_exposure_reversal_5d",
+    }  # fmt: skip
+    assert new == own | {f"{name}_5d" for name in own}
+    assert {k: full.metrics[k] for k in plain.metrics} == plain.metrics
+
+
+def test_pure_rank_ic_is_summed_up_as_the_others() -> None:
+    data = draw(11, signal=0.3)
+    found = evaluate(data, exposures=exposures_for(data))
+    pure = found.daily.pure_rank_ic.astype(np.float64)
+    assert found.metrics["pure_rank_ic"] == pytest.approx(pure.mean(), abs=1e-6)
+    ratio = pure.mean() / pure.std(ddof=1)
+    assert found.metrics["pure_rank_icir"] == pytest.approx(ratio, abs=1e-5)
+    assert found.metrics["pure_rank_ic_t"] == pytest.approx(newey_west_t(pure, 1), abs=1e-4)
+    assert found.metrics["pure_days"] == 60.0
+    assert found.metrics["pure_rank_ic"] > 0.15
+    negated = data | {"score_DNQ": -data["score_DNQ"]}
+    assert evaluate(negated, exposures=exposures_for(data)).metrics["pure_rank_ic"] < -0.15
+
+
+def test_a_style_forecast_has_rank_ic_but_no_pure_one() -> None:
+    """Returns follow a style: so does the forecast, which knows nothing else."""
+    data = draw(12)
+    exposures = exposures_for(data)
+    style_DN = exposures.styles_DNK[..., 0]
+    data["returns_DNQ"] += 0.005 * style_DN[..., None]
+    data["score_DNQ"] = np.stack([style_DN, 0.1 - 2.0 * style_DN], axis=-1)
+    found = evaluate(data, exposures=exposures)
+    assert found.metrics["rank_ic"] > 0.3
+    assert found.metrics["days_constant"] == 0.0
+    assert found.metrics["pure_days"] == 0.0
+    assert found.metrics["pure_days_constant"] == found.metrics["pure_days_constant_5d"] == 60.0
+    assert "pure_rank_ic" not in found.metrics
+    assert found.metrics["style_r2"] == pytest.approx(1.0)
+    assert found.metrics["style_exposure_beta_120d"] > 0.9
+    assert found.metrics["style_exposure_beta_120d_5d"] < -0.9
+    assert abs(found.metrics["style_exposure_reversal_5d"]) < 0.1
+
+
 def test_portfolio_metrics_are_those_of_the_portfolio_module() -> None:
     data, config = draw(5, signal=0.1), config_of(objective={"horizon_days": 5})
     found = evaluate(data, config)
@@ -171,31 +220,7 @@ def test_rank_ic_is_invariant_to_monotone_maps_and_stock_order(seed: int) -> Non
     np.testing.assert_allclose(before, after, atol=1e-6)
 
 
-def test_newey_west_by_hand() -> None:
-    values = np.array([1.0, 2.0, 4.0, 3.0])
-    c = values - 2.5
-    variance = (c @ c + 2 * 0.5 * (c[1:] @ c[:-1])) / 4
-    assert newey_west_t(values, 1) == pytest.approx(2.5 / math.sqrt(variance / 4))
-    plain = values.mean() / (values.std() / 2)
-    assert newey_west_t(values, 0) == pytest.approx(plain)
-    assert math.isnan(newey_west_t(np.ones(5), 1))
-
-
-def test_newey_west_widens_for_overlapping_labels() -> None:
-    noise = np.random.default_rng(0).standard_normal(3000)
-    overlapping = np.convolve(noise, np.ones(5) / 5, mode="valid") + 0.05
-    assert newey_west_t(overlapping, 5) < 0.7 * newey_west_t(overlapping, 0)
-
-
 def test_drawdown_by_hand() -> None:
     assert max_drawdown(np.array([0.1, -0.5, 0.2])) == pytest.approx(0.5)
     assert max_drawdown(np.array([-0.2, 0.1])) == pytest.approx(0.2)
     assert max_drawdown(np.array([0.1, 0.1])) == 0.0
-
-
-def test_a_correlation_with_a_constant_is_undefined() -> None:
-    a = np.arange(6.0)[None].repeat(2, axis=0)
-    b = np.stack([np.ones(6), np.arange(6.0)])
-    found = daily_correlation(a, b, np.ones((2, 6), dtype=bool))
-    assert math.isnan(found[0])
-    assert found[1] == pytest.approx(1.0)

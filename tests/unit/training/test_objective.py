@@ -8,9 +8,15 @@ import pytest
 
 from atft_hpo.config.search_schema import ObjectiveConfig
 from atft_hpo.errors import NonFiniteError
-from atft_hpo.training.objective import best_epoch, epoch_value, smooth
+from atft_hpo.training.objective import (
+    best_epoch,
+    epoch_value,
+    ic_series,
+    objective_series,
+    smooth,
+)
 
-METRICS = {"sharpe": 1.5, "ic": 0.02, "rank_ic": 0.04, "sharpe_5d": 9.0}
+METRICS = {"sharpe": 1.5, "ic": 0.02, "rank_ic": 0.04, "pure_rank_ic": 0.01, "sharpe_5d": 9.0}
 
 
 @pytest.mark.parametrize(
@@ -19,6 +25,8 @@ METRICS = {"sharpe": 1.5, "ic": 0.02, "rank_ic": 0.04, "sharpe_5d": 9.0}
         ({"metric": "sharpe"}, 1.5),
         ({"metric": "rank_ic"}, 0.04),
         ({"metric": "ic"}, 0.02),
+        ({"metric": "pure_rank_ic"}, 0.01),
+        ({"metric": "weighted", "weights": {"pure_rank_ic": 3.0, "sharpe": 1.0}}, 1.53),
         ({"metric": "weighted"}, 0.1 * 1.5 + 0.04),
         ({"metric": "weighted", "weights": {"ic": 2.0}}, 0.04),
     ],
@@ -32,6 +40,34 @@ def test_an_undefined_objective_is_an_error_that_counts_days(metrics: dict[str, 
     counts = {"days": 3.0, "days_skipped": 5.0, "days_constant": 4.0}
     with pytest.raises(NonFiniteError, match="sharpe is undefined: 3 days scored, 5 skipped, 4 of"):
         epoch_value(metrics | counts, ObjectiveConfig())
+
+
+def test_an_undefined_pure_rank_ic_says_what_it_needs() -> None:
+    counts = {"days": 30.0, "pure_days": 0.0, "pure_days_constant": 2.0}
+    with pytest.raises(NonFiniteError, match=r"0 of 30 days scored, 2 with .* needs 20 stocks"):
+        epoch_value(counts, ObjectiveConfig(metric="pure_rank_ic"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "ic", "own"),
+    [
+        ({}, "ic", "return_net"),
+        ({"metric": "ic"}, "ic", "ic"),
+        ({"metric": "rank_ic"}, "rank_ic", "rank_ic"),
+        ({"metric": "pure_rank_ic"}, "pure_rank_ic", "pure_rank_ic"),
+        ({"metric": "weighted"}, "rank_ic", "rank_ic"),
+        ({"metric": "weighted", "weights": {"sharpe": 1.0}}, "rank_ic", "rank_ic"),
+        (
+            {"metric": "weighted", "weights": {"rank_ic": 0.1, "pure_rank_ic": -0.2}},
+            "pure_rank_ic",
+            "pure_rank_ic",
+        ),
+    ],
+)
+def test_the_daily_series_of_an_objective(settings: dict[str, Any], ic: str, own: str) -> None:
+    config = ObjectiveConfig(**settings)
+    assert ic_series(config) == ic
+    assert objective_series(config) == own
 
 
 def test_smoothing_takes_the_last_epochs() -> None:
