@@ -60,10 +60,11 @@ def targets(horizons: Mapping[str, Any], reference: str) -> dict[str, Any]:
         rival = result["paired"].get("lightgbm")
         if reference != "full" or rival is None:
             continue
-        raw = rival["rank_ic"]
-        found[f"raw_not_behind_lightgbm_{horizon}d"] = raw["mean"] >= -raw["standard_error"]
+        raw, pure = rival["rank_ic"], rival["pure_rank_ic"]
+        held = raw["mean"] >= -raw["standard_error"] if raw else None
+        found[f"raw_not_behind_lightgbm_{horizon}d"] = held
         if horizon == "1":
-            found["pure_ahead_of_lightgbm_1d"] = rival["pure_rank_ic"]["t"] > WANTED_PURE_T
+            found["pure_ahead_of_lightgbm_1d"] = pure["t"] > WANTED_PURE_T if pure else None
     return found
 
 
@@ -94,7 +95,7 @@ def _horizon(
         "paired": differences,
         "controls_within_3_se": controls_hold(skills),
         "styles": dict(
-            zip(truth.style_names, truth.style_ic_DK.mean(axis=0).tolist(), strict=True)
+            zip(truth.exposures.names, truth.style_ic_DK.mean(axis=0).tolist(), strict=True)
         ),
     }
 

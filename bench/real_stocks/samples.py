@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import with_values
-from atft_hpo.data.labels import ranked_labels
 from atft_hpo.data.panel import Panel
 from atft_hpo.data.ranks import normal_scores
+from atft_hpo.data.slices import loss_labels
 from real_stocks.folds import Fold, split_for
 from real_stocks.profiles import Profile
 
@@ -78,9 +78,8 @@ class Task:
     @cached_property
     def labels(self) -> NDArray[np.float32]:
         """[D, N, Q] training label of all days, NaN where a stock is dead or has none."""
-        alive_DN = np.asarray(self.panel.alive)
-        masked = np.where(alive_DN[..., None], self.panel.targets, np.float32(np.nan))
-        return ranked_labels(masked, alive_DN)
+        masked = np.where(self.panel.alive[..., None], self.panel.targets, np.float32(np.nan))
+        return loss_labels(self.panel, masked, self.setup.config.loss)
 
     @property
     def device(self) -> torch.device:

@@ -16,19 +16,20 @@ _MODEL_COLUMNS: Final[tuple[tuple[str, Callable[[Row], str]], ...]] = (
     ("pure RankIC (t)", lambda m: _with_t(m, "pure_rank_ic")),
     ("IC (t)", lambda m: _with_t(m, "ic")),
     ("ICIR", lambda m: _number(m.get("icir"), 3)),
+    ("style R²", lambda m: _number(m.get("style_r2"), 2)),
     ("RankIC std", lambda m: _number(m.get("rank_ic_std"), 3)),
     ("Sharpe gross", lambda m: _number(m.get("sharpe_gross"), 2)),
     ("net 10 bps", lambda m: _number(m.get("sharpe_net"), 2)),
     ("turnover", lambda m: _number(m.get("turnover"), 2)),
-    ("autocorr.", lambda m: _number(m.get("autocorrelation"), 2)),
+    ("autocorr.", lambda m: _number(m.get("score_autocorrelation"), 2)),
 )
 _PAIRED_COLUMNS: Final[tuple[tuple[str, Callable[[Row], str]], ...]] = (
     ("Δ pure RankIC (t)", lambda p: _delta(p["pure_rank_ic"])),
-    ("95 % interval", lambda p: _interval(p["pure_rank_ic"])),
+    ("90 % interval", lambda p: _interval(p["pure_rank_ic"])),
     ("Δ RankIC (t)", lambda p: _delta(p["rank_ic"])),
-    ("95 % interval", lambda p: _interval(p["rank_ic"])),
-    ("less style bets (t)", lambda p: _alpha(p["attribution"])),
-    ("explained", lambda p: _number(p["attribution"].get("explained"), 2)),
+    ("90 % interval", lambda p: _interval(p["rank_ic"])),
+    ("less style bets (t)", lambda p: _alpha(p["style_attribution"])),
+    ("explained", lambda p: _number(p["style_attribution"].get("explained"), 2)),
 )
 
 
@@ -85,7 +86,7 @@ def _with_t(row: Row, name: str) -> str:
 
 
 def _delta(row: Row) -> str:
-    return f"{_number(row['mean'], 4)} ({_number(row['t'], 1)})"
+    return f"{_number(row.get('mean'), 4)} ({_number(row.get('t'), 1)})"
 
 
 def _alpha(row: Row) -> str:
@@ -93,7 +94,7 @@ def _alpha(row: Row) -> str:
 
 
 def _interval(row: Row) -> str:
-    return f"{_number(row['low'], 4)} … {_number(row['high'], 4)}"
+    return f"{_number(row.get('low'), 4)} … {_number(row.get('high'), 4)}"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -9,11 +9,9 @@ from scipy.stats import spearmanr
 
 from real_stocks.evaluation import (
     Truth,
-    attribute,
-    daily_persistence,
     measure,
     paired,
-    pure_rank_ic,
+    style_attribution,
 )
 from real_stocks.samples import ensemble
 
@@ -74,25 +72,25 @@ def test_rank_ic_is_spearman_and_turnover_is_at_gross_exposure_two(truth):
 
 
 def test_a_forecast_of_styles_has_no_pure_rank_ic(truth):
-    weights = np.arange(1, truth.styles_DNK.shape[2] + 1)
-    style = (truth.styles_DNK @ weights).astype(np.float32)
-    mixed = style + 1e-2 * truth.return_DN / np.nanstd(truth.return_DN)
-    assert np.nanmean(np.abs(pure_rank_ic(mixed.astype(np.float32), truth))) > 0.5
-    assert not np.isfinite(pure_rank_ic(style, truth)).any()
+    style_DN = truth.exposures.styles_DNK @ np.arange(1, truth.exposures.styles_DNK.shape[2] + 1)
+    known_DN = np.nan_to_num(truth.return_DN / np.nanstd(truth.return_DN))
+    assert not np.isfinite(measure(style_DN.astype(np.float32), truth).pure_D).any()
+    mixed = measure((style_DN + 1e-2 * known_DN).astype(np.float32), truth)
+    assert mixed.summary["pure_rank_ic"] > 0.5 > mixed.summary["rank_ic"]
 
 
 def test_persistence_of_a_signal_is_measured(truth):
     level = noise(truth)
+    assert abs(measure(level, truth).summary["score_autocorrelation"]) < 0.05
     level[1:] = level[0]
-    assert daily_persistence(level) == pytest.approx(1)
-    assert abs(np.nanmean(daily_persistence(noise(truth)))) < 0.05
+    assert measure(level, truth).summary["score_autocorrelation"] == pytest.approx(1)
 
 
 def test_attribution_recovers_a_planted_regression():
     rng = np.random.default_rng(1)
     style_DK = 0.1 * rng.standard_normal((3000, 2)) + np.array([0.02, -0.01])
     difference_D = 0.004 + style_DK @ np.array([0.5, -0.2]) + 0.02 * rng.standard_normal(3000)
-    found = attribute(difference_D, style_DK, 1, ["a", "b"])
+    found = style_attribution(difference_D, style_DK, 1, ["a", "b"])
     assert found["alpha"] == pytest.approx(0.004, abs=3 * found["standard_error"])
     assert found["standard_error"] == pytest.approx(0.02 / np.sqrt(3000), rel=0.15)
     assert found["t"] == pytest.approx(found["alpha"] / found["standard_error"])
@@ -107,9 +105,9 @@ def test_attribution_leaves_unscored_days_out_and_is_empty_without_enough_of_the
     gaps_D = difference_D.copy()
     gaps_D[::4] = np.nan
     kept = np.isfinite(gaps_D)
-    expected = attribute(gaps_D[kept], style_DK[kept], 1, ["a", "b"])
-    assert attribute(gaps_D, style_DK, 1, ["a", "b"]) == expected
-    assert attribute(difference_D[:3], style_DK[:3], 1, ["a", "b"]) == {}
+    expected = style_attribution(gaps_D[kept], style_DK[kept], 1, ["a", "b"])
+    assert style_attribution(gaps_D, style_DK, 1, ["a", "b"]) == expected
+    assert style_attribution(difference_D[:3], style_DK[:3], 1, ["a", "b"]) == {}
 
 
 def test_paired_differences_cancel_what_two_forecasts_share(truth):
