@@ -39,6 +39,7 @@ from atft_hpo.config.settings import read_settings
 from atft_hpo.data.panel import Panel
 from atft_hpo.data.prepare import prepare_panel
 from atft_hpo.errors import AtftHpoError
+from atft_hpo.paths import Volume
 from atft_hpo.training.checkpoint import write_atomically
 from real_stocks.comparison import compare
 from real_stocks.folds import Fold, test_fold, walk_forward
@@ -50,11 +51,13 @@ from real_stocks.simulated import write_market
 from real_stocks.table import markdown, tables, target_lines
 
 STUDY = Path(__file__).parent.parent / "studies" / "us_equities.toml"
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console(highlight=False)
 if not console.is_terminal:
-    console.width = 140  # in a file no line need be broken
+    console.width = 160  # in a file no line need be broken
 
 
+@app.command()
 def run(
     prices: Annotated[Path | None, typer.Argument(help="Parquet of daily prices")] = None,
     study: Annotated[Path, typer.Option(help="configuration of the full model")] = STUDY,
@@ -71,29 +74,29 @@ def run(
     json_file: Annotated[Path | None, typer.Option("--json", help="write the result here")] = None,
 ) -> None:
     """Compare the model with baselines on daily prices."""
+    started = time.monotonic()
     overrides = {"folds": folds, "seeds": seeds, "features": features, "workers": workers}
     try:
         settings = read_settings()
         if prices is None:
             console.print("no prices given: a simulated market stands in, with a planted reversal")
-            settings.volume.root.mkdir(parents=True, exist_ok=True)
-            prices = write_market(settings.volume.root / "simulated_prices.parquet")
+            prices = simulated(settings.volume)
             profile, overrides["features"] = "quick", overrides["features"] or 24
         plan = Plan.of(
             prices, study, horizons, models, profile, overrides, universe, settings.device
         )
         out = out or settings.volume.root / "real" / prices.stem
         panel = prepare_panel(plan.config.data, settings.volume, console.print)
-        result = measured(plan, panel, out, test)
+        result = measured(plan, panel, out, test) | {"seconds": time.monotonic() - started}
     except AtftHpoError as error:
-        console.print(f"[red]error:[/red] {error}", markup=True)
+        typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from error
     show(result, out, json_file)
 
 
 def measured(plan: Plan, panel: Panel, out: Path, test: bool = False) -> dict[str, Any]:
     """All models on the folds of `panel`, or on its test range, which is recorded in `out`."""
-    started, days = time.monotonic(), len(panel.dates)
+    days = len(panel.dates)
     if test:
         chosen: tuple[Fold, ...] = (test_fold(days, plan.gap),)
     else:
@@ -112,10 +115,16 @@ def measured(plan: Plan, panel: Panel, out: Path, test: bool = False) -> dict[st
         "label": plan.config.loss.model_dump().get("label", "rank"),
         "stocks": len(panel.manifest.codes),
         "features": len(panel.feature_names),
-        "seconds": time.monotonic() - started,
         "cores": os.cpu_count(),
         "versions": versions(),
     }
+
+
+def simulated(volume: Volume) -> Path:
+    """The prices of the simulated market, drawn once per volume: a new file is a new panel."""
+    volume.root.mkdir(parents=True, exist_ok=True)
+    path = volume.root / "simulated_prices.parquet"
+    return path if path.exists() else write_market(path)
 
 
 def show(result: dict[str, Any], out: Path, json_file: Path | None) -> None:
@@ -133,4 +142,4 @@ def show(result: dict[str, Any], out: Path, json_file: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(run)
+    app()

@@ -45,6 +45,7 @@ def compare(
         "horizons": found,
         "targets": targets(found, reference),
         "job_seconds": {name: forecast.seconds for name, forecast in forecasts.items()},
+        "job_cpu_seconds": {name: forecast.cpu_seconds for name, forecast in forecasts.items()},
     }
 
 

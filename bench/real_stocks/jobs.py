@@ -52,6 +52,8 @@ class Forecast:
     """Of the days of all folds, one after another."""
     seconds: float
     """Of all its jobs together, those kept from before included."""
+    cpu_seconds: float
+    """The same, without waiting for a busy machine."""
 
 
 def run_jobs(
@@ -111,11 +113,11 @@ def _run(jobs: Sequence[Job], setup: Setup) -> Iterator[tuple[Job, float]]:
 
 def run_job(job: Job) -> float:
     """Compute and keep one forecast; returns its seconds."""
-    started = time.monotonic()
+    started, cpu_started = time.monotonic(), time.process_time()
     score_DNQ = MODELS[job.model].forecast(job.task)
-    seconds = time.monotonic() - started
+    seconds, cpu_seconds = time.monotonic() - started, time.process_time() - cpu_started
     buffer = io.BytesIO()
-    np.savez(buffer, score=score_DNQ, seconds=seconds)
+    np.savez(buffer, score=score_DNQ, seconds=(seconds, cpu_seconds))
     write_atomically(job.path, buffer.getbuffer())
     return seconds
 
@@ -143,9 +145,10 @@ def _begin(threads: int) -> None:
 
 def _collect(jobs: Sequence[Job]) -> Forecast:
     folds: dict[int, list[Scores]] = {}
-    seconds = 0.0
+    seconds_J2 = []
     for job in jobs:
         with np.load(job.path) as kept:
             folds.setdefault(job.task.fold.number, []).append(kept["score"])
-            seconds += float(kept["seconds"])
-    return Forecast(np.concatenate([ensemble(members) for members in folds.values()]), seconds)
+            seconds_J2.append(kept["seconds"])
+    score_DNQ = np.concatenate([ensemble(members) for members in folds.values()])
+    return Forecast(score_DNQ, *np.sum(seconds_J2, axis=0).tolist())

@@ -24,6 +24,7 @@ def data_config(
 ) -> DataConfig:
     """The study's data configuration for `prices`: its features, the benchmark's horizons.
 
+    A feature that is constant on these prices is left out, for every model, rather than an error.
     The panel always has the one-day horizon too: portfolios are marked to market with it.
 
     Raises:
@@ -38,6 +39,7 @@ def data_config(
         "path": str(prices.absolute()),
         "horizons_days": sorted({1, *horizons}),
         "delay_days": 1,
+        "pack": {**study.pack.model_dump(mode="json"), "constant_column": "drop"},
         "features": {
             **study.features.model_dump(mode="json", exclude_none=True),
             "universe_column": universe_column(columns, universe, prices),
