@@ -30,7 +30,7 @@ from real_stocks.samples import Scores
 COST_BPS: Final = 10.0
 GROSS_EXPOSURE: Final = 2.0
 """The product's portfolios have 1."""
-REPORTED: Final = (
+REPORTED: Final[tuple[str, ...]] = (
     "ic", "ic_std", "icir", "ic_t", "rank_ic", "rank_ic_std", "rank_icir", "rank_ic_t",
     "pure_rank_ic", "pure_rank_ic_std", "pure_rank_icir", "pure_rank_ic_t", "pure_days",
     "style_r2", "score_autocorrelation", "sharpe_gross", "days", "days_skipped",

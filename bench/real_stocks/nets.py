@@ -30,6 +30,9 @@ class PiecewiseLinear(nn.Module):
     knots at quantiles of a standard normal, since features are normalised per day; then linear.
     """
 
+    left: Tensor
+    width: Tensor
+
     def __init__(self, features: int, hidden: int) -> None:
         super().__init__()
         inner = torch.special.ndtri(torch.arange(1, CELLS) / CELLS)

@@ -40,7 +40,8 @@ class Rows(NamedTuple):
     def of(self, days: range) -> "Rows":
         """Those of `days`: views, no copies."""
         first, stop = np.searchsorted(self.day_R, [days.start, days.stop])
-        return Rows(*(part[first:stop] for part in self))
+        part = slice(first, stop)
+        return Rows(self.x_RF[part], self.label_RQ[part], self.day_R[part])
 
 
 @dataclass(frozen=True)

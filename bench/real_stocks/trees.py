@@ -44,7 +44,11 @@ def lightgbm(task: Task) -> Scores:
 
 
 def shuffled(task: Task) -> Scores:
-    """Forecasts [D, N, Q] after training on labels that belong to another stock of the day."""
+    """Forecasts [D, N, Q] after training on labels that belong to another stock of the day.
+
+    What it learns is a function of the features all the same, if a meaningless one: where one of
+    them has a strong effect throughout, it holds a lucky or unlucky bet on it as long as the fold.
+    """
     rows = task.rows(task.fold.train)
     label_RQ = shuffle_within_days(rows.label_RQ, rows.day_R, np.random.default_rng(task.seed))
     rounds = [min(SHUFFLED_ROUNDS, task.setup.profile.max_rounds)] * task.horizons

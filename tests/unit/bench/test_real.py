@@ -46,9 +46,7 @@ QUICK = ("--profile", "quick", "--features", "12", "--models", "ridge,random", "
 
 
 @pytest.mark.timeout(600)
-def test_any_prices_are_compared_and_the_same_command_continues(
-    run, prices, tmp_path, monkeypatch
-):
+def test_any_prices_are_compared_and_the_same_command_continues(run, prices, tmp_path, monkeypatch):
     done = run(prices, *QUICK, "--json", tmp_path / "result.json", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "result.json").read_text())

@@ -1,12 +1,17 @@
 """Every model on a market of pure noise, and on one with a planted reversal."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import torch
 from scipy.stats import pearsonr
 
-from real_stocks import samples, trees
+from atft_hpo.data.slices import SliceSource
+from atft_hpo.data.styles import style_ranks
+from real_stocks import net_training, samples, trees
 from real_stocks.evaluation import Truth, measure
-from real_stocks.models import MODELS
+from real_stocks.models import MODELS, forecast_key
 from real_stocks.samples import daily_ic
 
 
@@ -63,6 +68,27 @@ def test_forecasts_do_not_see_the_days_they_are_for(reversal_prices, make_task, 
     labels[task.fold.train.stop :] = 99.0
     spoilt.__dict__["labels"] = labels
     np.testing.assert_array_equal(honest, MODELS["ridge"].forecast(spoilt))
+
+
+def test_all_models_learn_the_label_that_the_study_names(noise_prices, make_task):
+    task = make_task(noise_prices)
+    loss = task.setup.config.loss.model_copy(update={"label": "pure"})
+    config = task.setup.config.model_copy(update={"loss": loss})
+    pure = dataclasses.replace(task, setup=dataclasses.replace(task.setup, config=config))
+    styles_DNK = style_ranks(pure.panel)
+    days = slice(200, 300)
+
+    def exposure(labels_DNQ):
+        known_DN1 = np.nan_to_num(labels_DNQ[days, :, :1])
+        return np.abs((known_DN1 * styles_DNK[days]).mean(axis=1)).mean()
+
+    assert exposure(pure.labels) < 0.3 * exposure(task.labels)
+    source = SliceSource(pure.panel, net_training.slice_config(pure), torch.device("cpu"))
+    batch = source.batch(source.evaluation_plan(range(200, 210))[0])
+    stocks = batch.stocks.numpy()
+    found_NSQ = batch.label_NSQ.numpy()
+    np.testing.assert_array_equal(found_NSQ, pure.labels[200:210, stocks].swapaxes(0, 1))
+    assert forecast_key("ridge", pure) != forecast_key("ridge", task)
 
 
 def test_shuffled_labels_stay_within_their_day():
