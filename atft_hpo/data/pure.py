@@ -13,10 +13,12 @@ then regression on the demeaned styles: K×K normal equations a day, solved for 
 through their eigenvectors, so that collinear styles only count once.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from atft_hpo.data.ranks import normal_scores
+from atft_hpo.data.ranks import average_ranks, normal_scores
 from atft_hpo.errors import DataError
 
 MIN_FREEDOM = 20
@@ -29,6 +31,72 @@ _LEAST_UNIT = 1e-14
 """What sums over a few thousand stocks in float64 round to."""
 _DAYS_AT_ONCE = 256
 _Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Regression:
+    """Least squares on sectors and styles, prepared for one set of cells and any values in them."""
+
+    used_DN: NDArray[np.bool_]
+    scored_D: NDArray[np.bool_]
+    """Days with stocks enough."""
+    members_NJ: _Floats
+    """Sector dummies."""
+    basis_DNK: _Floats
+    """Orthonormal columns that span the styles within sectors; those beyond their rank are 0."""
+
+    @classmethod
+    def of(
+        cls,
+        used_DN: NDArray[np.bool_],
+        sector_N: NDArray[np.int64],
+        styles_DNK: NDArray[np.float32],
+        min_freedom: int = MIN_FREEDOM,
+    ) -> "Regression":
+        """For the cells `used_DN`; the other arguments are those of `residualise`."""
+        members_NJ = (sector_N[:, None] == np.unique(sector_N)).astype(np.float64)
+        basis_DNK, rank_D = _basis(styles_DNK, used_DN, members_NJ)
+        sectors_D = (used_DN.astype(np.float64) @ members_NJ > 0).sum(axis=1)
+        freedom_D = used_DN.sum(axis=1) - sectors_D - rank_D
+        return cls(used_DN, freedom_D >= min_freedom, members_NJ, basis_DNK)
+
+    def residual(self, values_DN: NDArray[np.floating]) -> _Floats:
+        """[D, N] as `residualise`."""
+        exact_DN = np.where(self.used_DN, values_DN, 0.0).astype(np.float64)
+        residual_DN = _within_sectors(exact_DN, self.used_DN, self.members_NJ)
+        # Twice is enough: the second pass removes what rounding left of the first.
+        for _ in range(2):
+            loading_DK1 = self.basis_DNK.swapaxes(1, 2) @ residual_DN[..., None]
+            residual_DN -= (self.basis_DNK @ loading_DK1)[..., 0]
+        unit = _ROUNDING * max(float(np.finfo(values_DN.dtype).eps), _LEAST_UNIT)
+        largest_D1 = np.abs(exact_DN).max(axis=1, keepdims=True)
+        residual_DN[np.abs(residual_DN) <= unit * largest_D1] = 0.0
+        residual_DN[~(self.used_DN & self.scored_D[:, None])] = np.nan
+        return residual_DN
+
+
+@dataclass(frozen=True, eq=False)
+class Yardstick:
+    """What pure RankIC compares forecasts with: all that does not depend on the forecast."""
+
+    regression: Regression
+    label_rank_DN: NDArray[np.floating]
+    """Ranks of the day's pure label; NaN where there is none, or where it is constant."""
+
+    @classmethod
+    def of(
+        cls,
+        returns_DN: NDArray[np.floating],
+        used_DN: NDArray[np.bool_],
+        sector_N: NDArray[np.int64],
+        styles_DNK: NDArray[np.float32],
+    ) -> "Yardstick":
+        """For labels `returns_DN` at the cells `used_DN`, where they are finite."""
+        regression = Regression.of(used_DN, sector_N, styles_DNK)
+        scores_DN = normal_scores(np.where(used_DN, returns_DN, np.float32(np.nan)))
+        label_DN = regression.residual(scores_DN)
+        label_DN[~(np.nan_to_num(label_DN) != 0.0).any(axis=1)] = np.nan
+        return cls(regression, average_ranks(label_DN))
 
 
 def residualise(
@@ -51,16 +119,11 @@ def residualise(
         sector_N: sector of each stock, any integers ≥ 0.
         styles_DNK: exposures, such as `styles.style_ranks`; finite.
     """
-    members_NJ = (sector_N[:, None] == np.unique(sector_N)).astype(np.float64)
     out_DN = np.empty(values_DN.shape)
     for first in range(0, len(values_DN), _DAYS_AT_ONCE):
         part = slice(first, first + _DAYS_AT_ONCE)
-        used = used_DN[part]
-        basis_DNK, rank_D = _basis(styles_DNK[part], used, members_NJ)
-        residual_DN = _without(basis_DNK, values_DN[part], used, members_NJ)
-        sectors_D = (used.astype(np.float64) @ members_NJ > 0).sum(axis=1)
-        enough_D = used.sum(axis=1) - sectors_D - rank_D >= min_freedom
-        out_DN[part] = np.where(used & enough_D[:, None], residual_DN, np.nan)
+        regression = Regression.of(used_DN[part], sector_N, styles_DNK[part], min_freedom)
+        out_DN[part] = regression.residual(values_DN[part])
     return out_DN
 
 
@@ -115,10 +178,7 @@ def _check_days(
 def _basis(
     styles_DNK: NDArray[np.float32], used_DN: NDArray[np.bool_], members_NJ: _Floats
 ) -> tuple[_Floats, NDArray[np.int64]]:
-    """Orthonormal columns [D, N, K] that span the day's styles without sectors, and their number.
-
-    Columns beyond the rank are 0.
-    """
+    """`Regression.basis_DNK` and the number of its columns that are not 0."""
     exact_DNK = np.where(used_DN[..., None], styles_DNK, 0.0).astype(np.float64)
     for k in range(exact_DNK.shape[2]):
         exact_DNK[..., k] = _within_sectors(exact_DNK[..., k], used_DN, members_NJ)
@@ -128,23 +188,6 @@ def _basis(
     real_DK = size_DK > _COLLINEAR * np.maximum(size_DK[:, -1:], stocks_D1)
     scale_DK = np.where(real_DK, 1.0 / np.sqrt(np.where(real_DK, size_DK, 1.0)), 0.0)
     return exact_DNK @ (vector_DKK * scale_DK[:, None, :]), real_DK.sum(axis=1)
-
-
-def _without(
-    basis_DNK: _Floats,
-    values_DN: NDArray[np.floating],
-    used_DN: NDArray[np.bool_],
-    members_NJ: _Floats,
-) -> _Floats:
-    exact_DN = np.where(used_DN, values_DN, 0.0).astype(np.float64)
-    residual_DN = _within_sectors(exact_DN, used_DN, members_NJ)
-    for _ in range(2):  # twice is enough: the second pass removes what rounding left of the first
-        loading_DK1 = basis_DNK.swapaxes(1, 2) @ residual_DN[..., None]
-        residual_DN = residual_DN - (basis_DNK @ loading_DK1)[..., 0]
-        residual_DN = _within_sectors(residual_DN, used_DN, members_NJ)
-    unit = _ROUNDING * max(float(np.finfo(values_DN.dtype).eps), _LEAST_UNIT)
-    largest_D1 = np.abs(exact_DN).max(axis=1, keepdims=True)
-    return np.where(np.abs(residual_DN) > unit * largest_D1, residual_DN, 0.0)
 
 
 def _within_sectors(values_DN: _Floats, used_DN: NDArray[np.bool_], members_NJ: _Floats) -> _Floats:

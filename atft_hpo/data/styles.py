@@ -24,18 +24,22 @@ mean of the day. All but liquidity come from returns alone; liquidity is there w
 traded values.
 """
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atft_hpo.data.panel import Panel
+from atft_hpo.data.pure import Yardstick
 from atft_hpo.data.ranks import uniform_ranks
 from atft_hpo.data.rolling import trailing_max, trailing_sum
 
 LOOKBACK_DAYS = 120
 _DAYS_AT_ONCE = 256
+_YARDSTICKS_KEPT = 8
+"""One a horizon is what an epoch needs."""
 _LEAST_RETURN = -0.999999
 """A return given as −100 % or less has no logarithm."""
 _LEAST_VARIANCE = 1e-12
@@ -51,6 +55,22 @@ class Exposures:
     """[K] styles in force."""
     sector_N: NDArray[np.int64]
     styles_DNK: NDArray[np.float32]
+    _yardsticks: dict[str, Yardstick] = field(default_factory=dict, init=False, repr=False)
+
+    def yardstick(self, returns_DN: NDArray[np.floating], used_DN: NDArray[np.bool_]) -> Yardstick:
+        """Pure label and regression for these labels at these cells, kept for the next forecast.
+
+        Every epoch forecasts the same cells, so validation computes them once.
+        """
+        content = returns_DN.tobytes() + used_DN.tobytes()
+        key = hashlib.sha256(content).hexdigest()
+        if key not in self._yardsticks:
+            if len(self._yardsticks) >= _YARDSTICKS_KEPT:
+                self._yardsticks.clear()
+            self._yardsticks[key] = Yardstick.of(
+                returns_DN, used_DN, self.sector_N, self.styles_DNK
+            )
+        return self._yardsticks[key]
 
 
 def style_names(panel: Panel) -> tuple[str, ...]:

@@ -9,20 +9,22 @@ from atft_hpo.results.report_paired import against, base_trial
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.search.records import StudyRecord
 from atft_hpo.service.agent import Farewell
+from atft_hpo.service.lines import signed
 from atft_hpo.service.records import load_study
 from atft_hpo.service.storage import Database
 from atft_hpo.training.objective import objective_series
 
 LEADING_TRIALS = 5
 _METRICS = {
-    "IC": "ic",
-    "RankIC": "rank_ic",
-    "RankIC t": "rank_ic_t",
-    "pure RankIC": "pure_rank_ic",
-    "Sharpe net": "sharpe",
-    "Sharpe gross": "sharpe_gross",
-    "turnover": "turnover",
+    "IC": ("ic", 4),
+    "RankIC": ("rank_ic", 4),
+    "RankIC t": ("rank_ic_t", 2),
+    "pure RankIC": ("pure_rank_ic", 4),
+    "Sharpe net": ("sharpe", 2),
+    "gross": ("sharpe_gross", 2),
+    "turnover": ("turnover", 2),
 }
+"""Columns: the metric and its decimals."""
 
 
 def close_session(database: Database, name: str, farewell: Farewell, console: Console) -> None:
@@ -72,9 +74,9 @@ def leading_table(study: StudyRecord) -> Table:
     for trial in sorted(done, key=lambda t: -(t.value or 0.0))[:LEADING_TRIALS]:
         kept = best_epoch(trial, study.config)
         metrics = kept.metrics if kept else {}
-        cells = [f"{metrics[key]:+.4f}" if key in metrics else "–" for key in _METRICS.values()]
+        cells = [signed(metrics.get(key), digits) for key, digits in _METRICS.values()]
         paired = against(trial, base, study, series)
-        t = f"{paired.t:+.2f}" if paired else "–"
+        t = signed(paired.t if paired else None, 2)
         table.add_row(str(trial.number), f"{trial.value:.4g}", t, *cells)
     return table
 

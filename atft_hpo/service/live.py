@@ -19,7 +19,7 @@ from atft_hpo.service.lines import count, duration, ended_line, epoch_line, sign
 from atft_hpo.service.status import RunningTrial, StudyStatus, read_status
 from atft_hpo.service.storage import Database
 
-_COLUMNS = ("trial", "phase", "epoch", "IC", "RankIC", "Sharpe", "samples/s", "ETA")
+_COLUMNS = ("trial", "phase", "epoch", "IC", "RankIC", "pure", "Sharpe", "samples/s", "ETA")
 
 
 class LiveView:
@@ -137,13 +137,14 @@ def _cells(trial: RunningTrial) -> list[str]:
     name += f" (attempt {trial.attempt})" if trial.attempt > 1 else ""
     epoch = trial.epoch
     if epoch is None:
-        return [name, "starting", duration(trial.running_seconds), *["–"] * 5]
+        return [name, "starting", duration(trial.running_seconds), *["–"] * 6]
     return [
         name,
         f"{epoch.phase_name} {epoch.epoch + 1}",
         f"{epoch.epochs_done}/{epoch.epochs_total}",
         signed(epoch.metrics.get("ic")),
         signed(epoch.metrics.get("rank_ic")),
+        signed(epoch.metrics.get("pure_rank_ic")),
         signed(epoch.metrics.get("sharpe"), 2),
         count(epoch.samples_per_second),
         duration(trial.eta_seconds),

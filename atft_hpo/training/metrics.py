@@ -12,7 +12,7 @@ Names of the objective's horizon stand alone (`ic`, `sharpe`), those of others c
     pure_days, pure_days_constant     scored so; forecasts that are nothing but sector and style
     style_exposure_<style>            mean Spearman correlation of the score with a style
     style_r2                          mean share of the score's variance that they explain
-    score_autocorrelation             mean Spearman correlation with the day before's scores
+    score_autocorrelation             mean correlation of the day's ranks with the day before's
     score_variance                    mean variance across stocks, in units of the training label's
     ic_zero_share                     share of scored days whose IC is exactly 0: a dead forecast
     days, days_skipped, days_constant scored; not scored for any reason; of those, constant scores
@@ -41,7 +41,7 @@ from atft_hpo.data.styles import Exposures
 from atft_hpo.training.attribution import (
     Attribution,
     attribute,
-    score_autocorrelation,
+    rank_autocorrelation,
     score_variance,
 )
 from atft_hpo.training.portfolio import (
@@ -130,6 +130,12 @@ def evaluate_forecast(
     return Evaluation(metrics, daily)
 
 
+def max_drawdown(returns: Floats) -> float:
+    """Largest fall of compounded equity below its running peak, as a share of the peak."""
+    equity = np.concatenate([[1.0], np.cumprod(1.0 + returns)])
+    return float((1.0 - equity / np.maximum.accumulate(equity)).max())
+
+
 def _horizon_days(
     score_DN: NDArray[np.floating],
     return_DN: NDArray[np.floating],
@@ -137,39 +143,28 @@ def _horizon_days(
     portfolio: PortfolioSeries,
     exposures: Exposures | None,
 ) -> _HorizonDays:
-    ic_D, rank_ic_D, constant_D = _correlations(score_DN, return_DN, alive_DN)
-    return _HorizonDays(
-        ic=ic_D,
-        rank_ic=rank_ic_D,
-        constant=constant_D,
-        portfolio=portfolio,
-        autocorrelation=score_autocorrelation(score_DN, alive_DN),
-        variance=score_variance(score_DN, alive_DN),
-        own=attribute(score_DN, return_DN, alive_DN, exposures) if exposures else None,
-    )
-
-
-def max_drawdown(returns: Floats) -> float:
-    """Largest fall of compounded equity below its running peak, as a share of the peak."""
-    equity = np.concatenate([[1.0], np.cumprod(1.0 + returns)])
-    return float((1.0 - equity / np.maximum.accumulate(equity)).max())
-
-
-def _correlations(
-    score_DN: NDArray[np.floating], return_DN: NDArray[np.floating], alive_DN: Bools
-) -> tuple[Floats, Floats, Bools]:
-    """IC and rank IC per day (NaN where not scored), and which days had constant scores."""
-    mask_DN = alive_DN & np.isfinite(score_DN) & np.isfinite(return_DN)
+    """Correlations are NaN on days that are not scored."""
+    used_DN = alive_DN & np.isfinite(score_DN) & np.isfinite(return_DN)
     exact_DN, truth_DN = score_DN.astype(np.float64), return_DN.astype(np.float64)
-    enough_D = mask_DN.sum(axis=1) >= MIN_STOCKS
-    constant_D = constant_days(exact_DN, mask_DN)
-    scored_D = enough_D & ~constant_D & ~constant_days(truth_DN, mask_DN)
-    ic_D = daily_correlation(exact_DN, truth_DN, mask_DN)
-    rank_D = daily_correlation(
-        masked_ranks(exact_DN, mask_DN), masked_ranks(truth_DN, mask_DN), mask_DN
+    enough_D = used_DN.sum(axis=1) >= MIN_STOCKS
+    constant_D = constant_days(exact_DN, used_DN)
+    scored_D = enough_D & ~constant_D & ~constant_days(truth_DN, used_DN)
+    rank_DN = masked_ranks(score_DN, used_DN)
+    truth_rank_DN = masked_ranks(return_DN, used_DN)
+    own = attribute(score_DN, return_DN, used_DN, rank_DN, exposures) if exposures else None
+    return _HorizonDays(
+        ic=_where(scored_D, daily_correlation(exact_DN, truth_DN, used_DN)),
+        rank_ic=_where(scored_D, daily_correlation(rank_DN, truth_rank_DN, used_DN)),
+        constant=enough_D & constant_D,
+        portfolio=portfolio,
+        autocorrelation=rank_autocorrelation(rank_DN),
+        variance=score_variance(score_DN, used_DN),
+        own=own,
     )
-    nan_D = np.full(len(ic_D), np.nan)
-    return np.where(scored_D, ic_D, nan_D), np.where(scored_D, rank_D, nan_D), enough_D & constant_D
+
+
+def _where(scored_D: Bools, values_D: Floats) -> Floats:
+    return np.where(scored_D, values_D, np.nan)
 
 
 def _summary(days: _HorizonDays, horizon: int) -> dict[str, float]:

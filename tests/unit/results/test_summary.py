@@ -179,3 +179,14 @@ def test_of_a_real_run(trained: Any, usage: HardwareUsage, tmp_path: Path) -> No
     assert f"{trained.result.value:.4f}" in text
     assert "best_main.pt" in section(text, "Saved Models")
     assert re.search(r"\| Phase \|.*point.*\|", section(text, "Loss Terms' Gradient Norms"))
+
+
+def test_styles_of_the_forecast_largest_first(summarised: Any, result: TrainingResult) -> None:
+    text = section(summarised(result), "Key Metrics Summary")
+    assert f"| Pure RankIC | {result.metrics['pure_rank_ic']:.4f} |" in text
+    assert "**Style exposures** of the forecast: –" in text
+    found = {"beta_120d": 0.1, "reversal_5d": -0.4, "beta_120d_5d": 0.9}
+    more = {f"style_exposure_{name}": value for name, value in found.items()}
+    changed = dataclasses.replace(result, metrics=result.metrics | more)
+    text = section(summarised(changed), "Key Metrics Summary")
+    assert "of the forecast: reversal_5d -0.40, beta_120d +0.10\n" in text

@@ -41,6 +41,12 @@ def test_every_kind_of_domain_is_accepted(searched: Config) -> None:
     check_space(searched)
 
 
+def test_the_training_label_may_be_searched() -> None:
+    config = _with_space({"loss.label": {"type": "categorical", "choices": ["rank", "pure"]}})
+    check_space(config)
+    assert apply(config, {"loss.label": "pure"}).loss.label == "pure"
+
+
 def test_empty_space_is_accepted() -> None:
     check_space(Config())
 

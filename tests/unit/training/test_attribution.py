@@ -7,7 +7,13 @@ import pytest
 from scipy.stats import norm, rankdata, spearmanr
 
 from atft_hpo.data.styles import Exposures
-from atft_hpo.training.attribution import attribute, score_autocorrelation, score_variance
+from atft_hpo.training.attribution import (
+    Attribution,
+    attribute,
+    rank_autocorrelation,
+    score_variance,
+)
+from atft_hpo.training.series import masked_ranks
 
 NAMES = ("beta_120d", "reversal_5d")
 
@@ -28,6 +34,13 @@ def draw(seed: int, days: int = 8, stocks: int = 60) -> dict[str, Any]:
     }
 
 
+def attributed(data: dict[str, Any]) -> Attribution:
+    score_DN, return_DN = data["score_DN"], data["return_DN"]
+    used_DN = data["alive_DN"] & np.isfinite(score_DN) & np.isfinite(return_DN)
+    rank_DN = masked_ranks(score_DN, used_DN)
+    return attribute(score_DN, return_DN, used_DN, rank_DN, data["exposures"])
+
+
 def residual(data: dict[str, Any], day: int, mask: np.ndarray, values: np.ndarray) -> np.ndarray:
     sector = data["exposures"].sector_N[mask]
     x = np.column_stack([sector[:, None] == np.arange(4), data["exposures"].styles_DNK[day, mask]])
@@ -37,7 +50,7 @@ def residual(data: dict[str, Any], day: int, mask: np.ndarray, values: np.ndarra
 @pytest.mark.parametrize("day", [0, 5])
 def test_a_day_by_hand(day: int) -> None:
     data = draw(0)
-    found = attribute(**data)
+    found = attributed(data)
     mask = data["alive_DN"][day] & np.isfinite(data["return_DN"][day])
     score = data["score_DN"][day, mask].astype(np.float64)
     ranks = rankdata(data["return_DN"][day, mask])
@@ -58,7 +71,7 @@ def test_pure_rank_ic_sees_through_a_style_that_went_wrong() -> None:
         for score, truth in zip(data["score_DN"], data["return_DN"], strict=True)
     ]
     assert np.mean(raw) < 0.15
-    assert attribute(**data).pure_rank_ic.mean() > 0.4
+    assert attributed(data).pure_rank_ic.mean() > 0.4
 
 
 def test_days_without_enough_stocks_or_own_forecast_have_no_value() -> None:
@@ -66,7 +79,7 @@ def test_days_without_enough_stocks_or_own_forecast_have_no_value() -> None:
     data["alive_DN"][1, 25:] = False
     data["score_DN"][2] = 3.0 * data["exposures"].styles_DNK[2, :, 1] + 7.0
     data["score_DN"][3] = 0.25
-    found = attribute(**data)
+    found = attributed(data)
     assert np.isnan(found.pure_rank_ic).tolist() == [False, True, True, True] + [False] * 4
     assert found.constant.tolist() == [False, False, True, True] + [False] * 4
     assert np.isnan(found.style_r2[3])
@@ -74,10 +87,10 @@ def test_days_without_enough_stocks_or_own_forecast_have_no_value() -> None:
 
 def test_other_days_do_not_matter() -> None:
     data = draw(3)
-    before = attribute(**data)
+    before = attributed(data)
     data["score_DN"][4:] *= -1.0
     data["return_DN"][4:] = data["score_DN"][4:]
-    after = attribute(**data)
+    after = attributed(data)
     np.testing.assert_array_equal(after.pure_rank_ic[:4], before.pure_rank_ic[:4])
     assert (after.pure_rank_ic[4:] > before.pure_rank_ic[4:]).all()
 
@@ -87,12 +100,27 @@ def test_autocorrelation_is_that_of_neighbouring_days() -> None:
     score_DN = rng.standard_normal((5, 50))
     score_DN[2] = np.exp(score_DN[1])
     alive_DN = rng.random((5, 50)) < 0.8
+    alive_DN[2] = alive_DN[1]
     alive_DN[4, 15:] = False
-    found = score_autocorrelation(score_DN, alive_DN)
-    both = alive_DN[0] & alive_DN[1]
-    assert found[1] == pytest.approx(spearmanr(score_DN[0, both], score_DN[1, both])[0])
+    rank_DN = masked_ranks(score_DN, alive_DN)
+    found = rank_autocorrelation(rank_DN)
+    both = alive_DN[2] & alive_DN[3]
     assert found[2] == pytest.approx(1.0)
+    assert found[3] == pytest.approx(np.corrcoef(rank_DN[2, both], rank_DN[3, both])[0, 1])
     assert np.isnan(found[[0, 4]]).all()
+
+
+def test_the_yardstick_is_kept_for_the_next_forecast_of_the_same_cells() -> None:
+    data = draw(6)
+    first = attributed(data)
+    again = attributed(data | {"score_DN": -data["score_DN"]})
+    np.testing.assert_allclose(again.pure_rank_ic, -first.pure_rank_ic, atol=1e-6)
+    assert len(data["exposures"]._yardsticks) == 1
+    fewer = data | {"alive_DN": data["alive_DN"] & (np.arange(60) != 7)}
+    fresh = Exposures(NAMES, data["exposures"].sector_N, data["exposures"].styles_DNK)
+    expected = attributed(fewer | {"exposures": fresh})
+    np.testing.assert_array_equal(attributed(fewer).pure_rank_ic, expected.pure_rank_ic)
+    assert len(data["exposures"]._yardsticks) == 2
 
 
 def test_variance_is_that_of_live_stocks() -> None:
