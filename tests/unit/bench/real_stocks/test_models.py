@@ -9,6 +9,7 @@ from scipy.stats import pearsonr
 
 from atft_hpo.data.slices import SliceSource
 from atft_hpo.data.styles import style_ranks
+from atft_hpo.paths import RunPaths
 from real_stocks import net_training, samples, trees
 from real_stocks.evaluation import Truth, measure
 from real_stocks.models import MODELS, forecast_key
@@ -68,6 +69,20 @@ def test_forecasts_do_not_see_the_days_they_are_for(reversal_prices, make_task, 
     labels[task.fold.train.stop :] = 99.0
     spoilt.__dict__["labels"] = labels
     np.testing.assert_array_equal(honest, MODELS["ridge"].forecast(spoilt))
+
+
+def test_the_full_model_goes_on_from_its_last_epoch_and_never_reads_the_best(
+    noise_prices, make_task
+):
+    task = make_task(noise_prices)
+    first = MODELS["full"].forecast(task)
+    paths = RunPaths(task.scratch)
+    assert paths.swa.exists()
+    for path in (paths.final, paths.swa, paths.best):
+        path.unlink()
+    np.testing.assert_array_equal(first, MODELS["full"].forecast(task))
+    paths.best.write_bytes(b"not a checkpoint")
+    np.testing.assert_array_equal(first, MODELS["full"].forecast(task))
 
 
 def test_all_models_learn_the_label_that_the_study_names(noise_prices, make_task):
