@@ -29,7 +29,7 @@ PROFILES: Final = {
         folds=2, seeds=1, features=32, net_steps=60, max_rounds=150, workers=2, threads=1
     ),
     "cpu": Profile(
-        folds=4, seeds=2, features=96, net_steps=100, max_rounds=200, workers=2, threads=1
+        folds=4, seeds=2, features=96, net_steps=200, max_rounds=300, workers=2, threads=1
     ),
     "gpu": Profile(
         folds=6, seeds=8, features=None, net_steps=400, max_rounds=600, workers=4, threads=4
