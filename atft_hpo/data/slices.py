@@ -55,7 +55,7 @@ class SliceSource:
         self._sector_N = torch.from_numpy(panel.sector).to(device)
         masked = np.where(panel.alive[..., None], panel.targets, np.float32(np.nan))
         self._return_DNQ = torch.from_numpy(masked).to(device)
-        self._label_DNQ = torch.from_numpy(_labels(panel, masked, config.loss)).to(device)
+        self._label_DNQ = torch.from_numpy(loss_labels(panel, masked, config.loss)).to(device)
         self._neighbours_GNK = torch.from_numpy(self.graph.neighbours_GNK).to(device)
         self._edges_GNKE = torch.from_numpy(self.graph.edges_GNKE).to(device)
         self._resident_DNF = _resident_features(panel, device)
@@ -168,7 +168,7 @@ class SliceSource:
         return near_SNK, edge_SNKE * (near_SNK >= 0)[..., None]
 
 
-def _labels(
+def loss_labels(
     panel: Panel, return_DNQ: NDArray[np.float32], config: LossConfig
 ) -> NDArray[np.float32]:
     """[D, N, Q] labels of the loss, see `LossConfig.label`."""

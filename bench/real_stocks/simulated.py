@@ -1,0 +1,46 @@
+"""A market of daily prices with a planted reversal, for where no prices are given.
+
+    write_market(Path("market.parquet"), days=600, stocks=60)
+
+Returns are a market, a sector and an own part; `reversal` takes back a share of the own part of a
+day two days later, when a forecast with a delay of one day can earn it. With `reversal = 0` nothing
+can be known. Volumes and the range of a day are noise.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+SECTORS = 4
+
+
+def write_market(
+    path: Path, days: int = 600, stocks: int = 60, reversal: float = 0.2, seed: int = 0
+) -> Path:
+    """Write the market as Parquet: date, code, open, high, low, close, volume, sector."""
+    rng = np.random.default_rng(seed)
+    sector_N = np.arange(stocks) % SECTORS
+    own_DN = 0.015 * rng.standard_normal((days, stocks))
+    for day in range(2, days):
+        own_DN[day] -= reversal * own_DN[day - 2]
+    shared_DN = 0.008 * rng.standard_normal((days, 1))
+    shared_DN = shared_DN + 0.005 * rng.standard_normal((days, SECTORS))[:, sector_N]
+    close_DN = 50 * np.exp(np.cumsum(own_DN + shared_DN, axis=0))
+    open_DN = close_DN * np.exp(0.005 * rng.standard_normal(close_DN.shape))
+    spread_DN = np.exp(np.abs(0.006 * rng.standard_normal(close_DN.shape)))
+    business_D = np.busday_offset("2018-01-01", np.arange(days), roll="forward")
+    frame = pl.DataFrame(
+        {
+            "date": np.repeat(business_D, stocks),
+            "code": [f"S{n:03d}" for n in range(stocks)] * days,
+            "open": open_DN.ravel(),
+            "high": (np.maximum(open_DN, close_DN) * spread_DN).ravel(),
+            "low": (np.minimum(open_DN, close_DN) / spread_DN).ravel(),
+            "close": close_DN.ravel(),
+            "volume": np.exp(rng.normal(12, 1, close_DN.size)),
+            "sector": [f"sector {s}" for s in sector_N] * days,
+        }
+    )
+    frame.write_parquet(path)
+    return path
