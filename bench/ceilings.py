@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from planted_truth.ceilings import attainable, part_ceilings
-from planted_truth.market import market_config
 from rich.console import Console
 from rich.table import Table
 
 from atft_hpo.data.prepare import prepare_panel
 from atft_hpo.data.synthetic_parts import PART_SHARES
 from atft_hpo.paths import Volume
+from planted_truth.ceilings import attainable, part_ceilings
+from planted_truth.market import market_config
 
 
 def main(

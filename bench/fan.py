@@ -28,13 +28,13 @@ from typing import Annotated
 
 import torch
 import typer
+from rich.console import Console
+
+from atft_hpo.errors import AtftHpoError, ConfigError
 from continuation.report import Experiment, Run, line, table
 from continuation.series import Series, drifting_cycles, random_walk, read_series
 from continuation.task import LENGTH, Scaling, choose_k, choose_slice, make_task, split
 from continuation.training import METHODS, Settings, normalization, run
-from rich.console import Console
-
-from atft_hpo.errors import AtftHpoError, ConfigError
 
 EPOCHS = 100
 QUICK_ROWS, QUICK_CHANNELS, QUICK_EPOCHS = 4000, 3, 40

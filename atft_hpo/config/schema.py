@@ -171,7 +171,8 @@ class SanConfig(Section):
     slice_days: Annotated[int, Field(ge=2)] = 5
     """Days per slice of the lookback."""
     spans: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 4)
-    """Statistics are taken over so many of the most recent slices together, one group each."""
+    """Statistics are taken over so many of the most recent slices together, one group each; a
+    span longer than the lookback is cut to it."""
 
 
 class GatConfig(Section):
@@ -222,13 +223,18 @@ class ModelConfig(Section):
                 f"model.fan.k is {self.fan.k}; it must stay below lookback_days / 2 + 1 "
                 f"= {self.lookback_days // 2 + 1}"
             )
-        longest = self.san.slice_days * max(self.san.spans)
-        if longest > self.lookback_days:
+        if self.san.slice_days > self.lookback_days:
             raise ValueError(
-                f"model.san.slice_days is {self.san.slice_days} and spans {list(self.san.spans)}: "
-                f"{longest} days; they must be at most model.lookback_days = {self.lookback_days}"
+                f"model.san.slice_days is {self.san.slice_days}; it must be at most "
+                f"model.lookback_days = {self.lookback_days}"
             )
         return self
+
+    @property
+    def san_windows_days(self) -> tuple[int, ...]:
+        """Days of each group of SAN channels."""
+        days = (self.san.slice_days * span for span in self.san.spans)
+        return tuple(min(self.lookback_days, window) for window in days)
 
 
 class OptimConfig(Section):
@@ -242,8 +248,10 @@ class OptimConfig(Section):
     """Adam's β₁ and β₂."""
     strength_lr_factor: Positive = 10.0
     """Rate of strengths relative to the others (no weight decay)."""
-    kernel_lr_factor: Positive = 3.0
+    kernel_lr_factor: Positive = 10.0
     """Rate of lag kernels relative to the others (no weight decay)."""
+    graph_lr_factor: Positive = 3.0
+    """Rate of the graph network relative to the others: it starts when the trunk has learned."""
     clip_norm: Positive = 1.0
     """Global gradient norm is clipped to this."""
     warmup_share: Share = 0.1

@@ -8,11 +8,11 @@ b memory        − a feature seven days ago; an exponential memory of five days
 c drift         a feature under a slow cycle and a drifting level; one whose scale drifts
                                                                           SAN, high-pass in time
 d links         yesterday's mean of a feature over the cluster's *other* stocks   graph attention
-e commensurate  a feature under a fast cycle of the stock's own, of a period that divides 20   FAN
+e commensurate  a feature under a fast cycle of the stock's own that divides 40 days   FAN
 e arbitrary     the same with any period between 4 and 30 days            least-squares FAN
 f sector        a feature whose effect has the sector's sign              static enrichment
 
-A commensurate cycle falls on a DFT bin of any lookback that is a multiple of 20 days. Arrays are
+A commensurate cycle falls on a DFT bin of any lookback that is a multiple of 40 days. Arrays are
 [D, N], standardised by the process's own moments, never by the sample's: no day knows of a later
 one.
 """
@@ -50,11 +50,13 @@ PART_FEATURES = {
 LAG_DAYS = 7
 MEMORY_MEAN_LAG_DAYS = 5
 AVERAGED_DAYS = 40
-CYCLE_PERIODS = (4, 5, 10, 20)
+COMMENSURATE_DAYS, COMMENSURATE_BINS = 40, range(2, 20)
+"""Commensurate cycles run so many times in so many days. As many as these no linear filter of the
+last 40 days can take out at once."""
 ARBITRARY_PERIODS = (4.0, 30.0)
-CYCLE_AMPLITUDE = 4.0
-"""Of all cycles, against an informative part of unit variance."""
-SLOW_PERIODS = (40.0, 120.0)
+CYCLE_AMPLITUDE = 5.0
+"""Of a fast cycle, against an informative part of unit variance."""
+SLOW_PERIODS, SLOW_AMPLITUDE = (40.0, 120.0), 4.0
 LEVEL_SPREAD, LEVEL_PERSISTENCE = 2.0, 0.995
 SCALE_SWING, SCALE_SPREAD, SCALE_PERSISTENCE = 0.8, 0.4, 0.99
 """The logarithm of a drifting scale: amplitude of its slow cycle, std of its random part."""
@@ -122,7 +124,7 @@ def _memory(market: Market, rng: np.random.Generator) -> Drawn:
 def _drift(market: Market, rng: np.random.Generator) -> Drawn:
     shape = market.listed_DN.shape
     under_level, under_scale = (rng.standard_normal(shape) for _ in range(2))
-    slow = CYCLE_AMPLITUDE * _cycle(shape, rng.uniform(*SLOW_PERIODS, size=shape[1:]), rng)
+    slow = SLOW_AMPLITUDE * _cycle(shape, rng.uniform(*SLOW_PERIODS, size=shape[1:]), rng)
     level = slow + LEVEL_SPREAD * autoregressive(rng, shape, LEVEL_PERSISTENCE)
     swing = SCALE_SWING * _cycle(shape, rng.uniform(*SLOW_PERIODS, size=shape[1:]), rng)
     scale = np.exp(swing + SCALE_SPREAD * autoregressive(rng, shape, SCALE_PERSISTENCE))
@@ -140,7 +142,7 @@ def _links(market: Market, rng: np.random.Generator) -> Drawn:
 
 
 def _commensurate(market: Market, rng: np.random.Generator) -> Drawn:
-    period_N = rng.choice(np.array(CYCLE_PERIODS, dtype=np.float64), market.listed_DN.shape[1])
+    period_N = COMMENSURATE_DAYS / rng.choice(COMMENSURATE_BINS, market.listed_DN.shape[1])
     return _under_cycle("cycle__commensurate", market, period_N, rng)
 
 

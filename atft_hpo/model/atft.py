@@ -55,12 +55,15 @@ class ModelInputs:
 class ATFT(nn.Module):
     """The model; see the module's docstring. Initialisation follows the global torch seed."""
 
+    plain: Tensor
+
     def __init__(self, config: ModelConfig, inputs: ModelInputs, chunk_tokens: int = 1024) -> None:
         super().__init__()
         self.config, self.inputs = config, inputs
         self.enabled: frozenset[str] = frozenset()
         hidden, dropout, columns = config.hidden, config.dropout, inputs.fan_columns
-        added = {"fan": len(FAN_CHANNELS), "san": len(config.san.spans) * len(SAN_CHANNELS)}
+        san_size = len(config.san_windows_days) * len(SAN_CHANNELS)
+        added = {"fan": len(FAN_CHANNELS), "san": san_size}
         self.selection = VariableSelection(
             inputs.features, columns, hidden, dropout, chunk_tokens, added
         )
@@ -68,6 +71,12 @@ class ATFT(nn.Module):
         self.recurrence = (
             Recurrence(hidden, config.lstm_layers, dropout) if "lstm" in keep else None
         )
+        self.code = nn.Linear(inputs.features, hidden)
+        # What FAN and SAN decompose is left out: its course in time is theirs to tell, and its
+        # cycles, many times as large as what they cover, would be noise of the code.
+        plain_F = torch.ones(inputs.features)
+        plain_F[list(columns)] = 0.0
+        self.register_buffer("plain", plain_F, persistent=False)
         self.enrichment = StaticEnrichment(hidden, inputs.sectors, dropout, "static" in keep)
         self.attention = (
             BandAttention(hidden, config.attention_heads, config.lookback_days, dropout)
@@ -90,9 +99,10 @@ class ATFT(nn.Module):
         channels = self.channels(batch) if batch.channels is None else batch.channels
         selected_NTH = self.selection(x_NTF, alive_NT, channels)
         lstm_NTH = self.recurrence(selected_NTH) if self.recurrence else selected_NTH
-        enriched_NTH = self.enrichment(lstm_NTH, batch.sector_N)
+        code_NTH = self.code(x_NTF * self.plain).float()
+        enriched_NTH = self.enrichment(lstm_NTH, code_NTH, batch.sector_N)
         attended_NSH = (
-            self.attention(enriched_NTH, alive_NT, batch.context)
+            self.attention(enriched_NTH, code_NTH, alive_NT, batch.context)
             if self.attention
             else enriched_NTH[:, today]
         )
@@ -133,9 +143,12 @@ class ATFT(nn.Module):
             self.recurrence.requires_grad_(level != "encoder")
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """All parameters by "weights", "no_decay" (biases, norms), "strengths", "kernels"."""
+        """All parameters by "weights", "graph", "no_decay" (biases, norms), "strengths", "kernels".
+
+        "graph" holds the weights of the graph network.
+        """
         groups: dict[str, list[nn.Parameter]] = {
-            "weights": [], "no_decay": [], "strengths": [], "kernels": []
+            "weights": [], "graph": [], "no_decay": [], "strengths": [], "kernels": []
         }  # fmt: skip
         for name, parameter in self.named_parameters():
             groups[_group(name)].append(parameter)
@@ -149,8 +162,7 @@ class ATFT(nn.Module):
             fan = self.config.fan
             channels["fan"] = fan_channels(columns_NTF, self.config.lookback_days, fan.k, fan.kind)
         if "san" in self.active:
-            san = self.config.san
-            channels["san"] = san_channels(columns_NTF, san.slice_days, san.spans)
+            channels["san"] = san_channels(columns_NTF, self.config.san_windows_days)
         return channels
 
     @torch.no_grad()
@@ -169,4 +181,4 @@ def _group(name: str) -> str:
         return "kernels"
     if "bias" in last or owner == "norm" or last.startswith("norm"):
         return "no_decay"
-    return "weights"
+    return "graph" if name.startswith("graph.") else "weights"

@@ -4,7 +4,7 @@ A cross-sectional forecast is not in the units of its inputs, so nothing is deno
 parts of the decomposition become added channels of their column.
 
     fan_NTFc = fan_channels(x_NTF, lookback=20, k=2, kind="dft")     # c: FAN_CHANNELS
-    san_NTFc = san_channels(x_NTF, slice_days=5, spans=(1, 4))       # c: SAN_CHANNELS per span
+    san_NTFc = san_channels(x_NTF, windows_days=(5, 20))             # c: SAN_CHANNELS per window
 
 `fan_decompose`, `lsq_decompose` and `san_statistics` are the windowed forms of the papers; the
 causal ones equal their last position (tested). Windows that begin before the first day given are
@@ -100,18 +100,18 @@ def fan_channels(x_NTF: Tensor, lookback: int, k: int, kind: Literal["dft", "lsq
     return channels_TMc.view(days, stocks, columns, -1).transpose(0, 1)
 
 
-def san_channels(x_NTF: Tensor, slice_days: int, spans: Sequence[int] = (1,)) -> Tensor:
-    """SAN of the most recent slices at every (stock, day): float32 [N, T, F, 3 · spans].
+def san_channels(x_NTF: Tensor, windows_days: Sequence[int]) -> Tensor:
+    """SAN of the most recent slices at every (stock, day): float32 [N, T, F, 3 · windows].
 
-    `spans`: how many of the most recent slices one group of channels takes together. A short span
-    follows a level, a longer one knows a scale.
+    Each window is one or several of the most recent slices taken together: a short one follows a
+    level, a longer one knows a scale.
     """
     with torch.autocast(x_NTF.device.type, enabled=False):
-        groups = [_san_span(x_NTF.float(), slice_days * span) for span in spans]
+        groups = [_san_window(x_NTF.float(), window) for window in windows_days]
         return torch.cat(groups, dim=-1)
 
 
-def _san_span(x_NTF: Tensor, window: int) -> Tensor:
+def _san_window(x_NTF: Tensor, window: int) -> Tensor:
     days = x_NTF.shape[1]
     padded_NTF = F.pad(x_NTF, (0, 0, window - 1, 0))
     shifted = [padded_NTF[:, lag : lag + days] for lag in range(window)]

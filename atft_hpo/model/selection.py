@@ -39,7 +39,11 @@ class AddedChannels(nn.Module):
 
 
 class VariableSelection(nn.Module):
-    """Σ_f weight_f(x) · network_f(x_f) for every live token."""
+    """√F · Σ_f weight_f(x) · network_f(x_f) for every live token.
+
+    √F makes the sum's variance about one while the weights are even: without it, the more features
+    there are, the less the LSTM hears of them at first.
+    """
 
     columns: Tensor
     order: Tensor
@@ -89,6 +93,7 @@ class VariableSelection(nn.Module):
                 ]
                 fan_inputs = (x_Bf, weight_Bf, added, self.chunk_tokens)
                 out_BH = out_BH + self.fan_networks.weighted_sum(*fan_inputs)
+        out_BH = out_BH * float(x_BF.shape[1] ** 0.5)
         dense_BH = out_BH.new_zeros(alive_NT.numel(), self.hidden).index_copy(0, token_B, out_BH)
         return dense_BH.view(*alive_NT.shape, -1) * alive_NT.unsqueeze(-1)
 

@@ -1,8 +1,8 @@
 """The trunk over time: LSTM, static enrichment, causal interpretable attention, feed-forward.
 
     lstm_NTH = Recurrence(...)(selected_NTH)
-    enriched_NTH = StaticEnrichment(...)(lstm_NTH, sector_N)
-    attended_NSH = BandAttention(...)(enriched_NTH, alive_NT, context)
+    enriched_NTH = StaticEnrichment(...)(lstm_NTH, code_NTH, sector_N)
+    attended_NSH = BandAttention(...)(enriched_NTH, code_NTH, alive_NT, context)
     state_NSH = FeedForward(...)(attended_NSH, lstm_NTH[:, context:])
 
 Every module is causal and treats each stock alone; from the attention on, only the S slice days
@@ -16,6 +16,8 @@ from atft_hpo.model.layers import GatedResidualNetwork, GatedSkip
 
 MEMORY_DAYS = (2.5, 5.0, 10.0, 20.0, 40.0)
 """Mean lags of the exponential memories in the lag kernel's basis."""
+MEANING_SPREAD = 0.5
+"""Standard deviation between sectors of the code's weights at the start."""
 BLOCK_DAYS = 16
 """Query days per score matrix, so that memory grows with T × L and not with T²."""
 
@@ -41,7 +43,9 @@ class Recurrence(nn.Module):
 class StaticEnrichment(nn.Module):
     """FiLM from the sector (γ starts at 1, β at 0), then a gated residual network.
 
-    `static = False` leaves the sector out, and keeps the network.
+    FiLM turns what the state already holds. What the features mean in one sector and not on average
+    the state has dropped before FiLM could learn of it, so a linear code of the features, weighed
+    per sector, joins it. `static = False` leaves the sector out, and keeps the network.
     """
 
     def __init__(self, hidden: int, sectors: int, dropout: float, static: bool = True) -> None:
@@ -53,15 +57,18 @@ class StaticEnrichment(nn.Module):
             self.film = nn.Linear(hidden, 2 * hidden)
             nn.init.zeros_(self.film.weight)
             nn.init.zeros_(self.film.bias)
+            self.meaning = nn.Embedding(sectors, hidden)
+            nn.init.normal_(self.meaning.weight, std=MEANING_SPREAD)
 
-    def forward(self, x_NTH: Tensor, sector_N: Tensor) -> Tensor:
-        """float32 [N, T, H] and int64 [N] → float32 [N, T, H]."""
+    def forward(self, x_NTH: Tensor, code_NTH: Tensor, sector_N: Tensor) -> Tensor:
+        """float32 [N, T, H] twice and int64 [N] → float32 [N, T, H]."""
         if not self.static:
             plain: Tensor = self.network(x_NTH)
             return plain
         film_N1Hx2 = self.film(self.embedding(sector_N)).float().unsqueeze(1)
         scale, shift = film_N1Hx2.chunk(2, dim=-1)
-        out: Tensor = self.network(x_NTH * (1.0 + scale) + shift)
+        meant_NTH = code_NTH * self.meaning(sector_N).unsqueeze(1)
+        out: Tensor = self.network(x_NTH * (1.0 + scale) + shift + meant_NTH)
         return out
 
 
@@ -70,10 +77,11 @@ class BandAttention(nn.Module):
 
     The heads share their values (Lim et al. 2021, §4.4), so their mean is one matrix. A softmax
     cannot express "minus the value seven days ago": the lag kernel κ [H, L], which starts at zero,
-    adds Σ_l κ[h, l] · value[t − l, h] to each value channel. κ is learned in a basis of single
-    days, exponential memories and the mean of all lags: a memory of forty days is forty small
-    weights of which none stands out of the noise by itself, but one large weight of a memory. Keys
-    of dead days are left out; a day always sees itself, so that no softmax is empty.
+    adds Σ_l κ[h, l] · code[t − l, h], a plain linear code of the features: variable selection has
+    dropped what says nothing today. κ is learned in a basis of single days, exponential memories
+    and the mean of all lags: a memory of forty days is forty small weights of which none stands
+    out of the noise by itself, but one large weight of a memory. Keys of dead days are left out; a
+    day always sees itself, so that no softmax is empty.
     """
 
     basis: Tensor
@@ -85,24 +93,27 @@ class BandAttention(nn.Module):
         self.key = nn.Linear(hidden, hidden)
         self.value = nn.Linear(hidden, hidden)
         self.out = nn.Linear(hidden, hidden)
+        self.lag_out = nn.Linear(hidden, hidden)
         self.register_buffer("basis", _lag_basis(lookback), persistent=False)
         self.lag_kernel = nn.Parameter(torch.zeros(hidden, len(self.basis)))
         self.by_head = nn.Identity()  # where `inspection` watches the weights of each block
         self.dropout = nn.Dropout(dropout)
         self.gate = GatedSkip(hidden, dropout)
 
-    def forward(self, x_NTH: Tensor, alive_NT: Tensor, context: int) -> Tensor:
-        """float32 [N, T, H], bool [N, T] → float32 [N, S, H], the days from `context` on."""
+    def forward(self, x_NTH: Tensor, code_NTH: Tensor, alive_NT: Tensor, context: int) -> Tensor:
+        """float32 [N, T, H] twice, bool [N, T] → float32 [N, S, H], the days from `context` on."""
         days = x_NTH.shape[1]
         key_NTH = self.key(x_NTH)
         value_NTH = self.value(x_NTH) * alive_NT.unsqueeze(-1)
+        lagged_NTH = code_NTH * alive_NT.unsqueeze(-1)
         blocks = []
         for start in range(context, days, BLOCK_DAYS):
             queries = slice(start, min(start + BLOCK_DAYS, days))
             keys = slice(max(0, start - self.lookback + 1), queries.stop)
             lag_ST = _lags(queries, keys, x_NTH.device)
             past = (key_NTH[:, keys], value_NTH[:, keys], alive_NT[:, keys])
-            blocks.append(self._attend(x_NTH[:, queries], *past, lag_ST))
+            attended_NSH = self._attend(x_NTH[:, queries], *past, lag_ST)
+            blocks.append(attended_NSH + self._remember(lagged_NTH[:, keys], lag_ST))
         out: Tensor = self.gate(self.out(torch.cat(blocks, dim=1)), x_NTH[:, context:])
         return out
 
@@ -118,9 +129,15 @@ class BandAttention(nn.Module):
         score_NAST = score_NAST.masked_fill(~allowed_NST.unsqueeze(1), -torch.inf)
         weight_NAST = self.by_head(score_NAST.softmax(dim=-1))
         weight_NST: Tensor = self.dropout(weight_NAST.mean(dim=1))
+        return weight_NST @ value_NTH.float()
+
+    def _remember(self, lagged_NTH: Tensor, lag_ST: Tensor) -> Tensor:
+        """One block of the signed kernel: [N, T, H] → [N, S, H]."""
+        in_band_ST = (lag_ST >= 0) & (lag_ST < self.lookback)
         kernel_HST = self.kernel()[:, lag_ST.clamp(0, self.lookback - 1)] * in_band_ST
-        lagged_HSN = kernel_HST @ value_NTH.float().permute(2, 1, 0)
-        return weight_NST @ value_NTH.float() + lagged_HSN.permute(2, 1, 0)
+        summed_HSN = kernel_HST @ lagged_NTH.float().permute(2, 1, 0)
+        out: Tensor = self.lag_out(summed_HSN.permute(2, 1, 0))
+        return out
 
     def kernel(self) -> Tensor:
         """κ, float32 [H, L]: what each value channel adds of each lag."""

@@ -23,7 +23,7 @@ from atft_hpo.data.slices import SliceSource
 from atft_hpo.model.atft import ATFT
 from atft_hpo.model.intervention import parts, shuffled, switched_off
 from atft_hpo.training.forecast import ForecastTable, evaluate_table, forecast_panel
-from atft_hpo.training.metrics import newey_west_t
+from atft_hpo.training.series import newey_west_t
 
 Floats = NDArray[np.float64]
 SEED = 0

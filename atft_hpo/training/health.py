@@ -97,6 +97,8 @@ def _dead_parts(model: ATFT, gradients: Mapping[str, Tensor | None]) -> list[str
     for name in used:
         claims.setdefault(name.split(".")[0], []).append(name)
     for group, parameters in model.parameter_groups().items():
+        if group == "graph":  # one part already, all of it behind a strength that starts at zero
+            continue
         members = [name for p in parameters if (name := names[id(p)]) in used]
         claims[f"group {group!r}"] = members
         if group == "strengths":

@@ -1,7 +1,8 @@
 """AdamW over the model's parameter groups, and the rates a phase gives them.
 
 Strengths and lag kernels start at or near zero and have a rate of their own, without weight decay:
-at the common rate they stay there (FAN learned a fifth of its part without it).
+at the common rate they stay there (FAN learned a fifth of its part without it). The graph network
+has one too, with decay: it begins when the rates are falling.
 """
 
 import torch
@@ -14,13 +15,17 @@ from atft_hpo.training.schedule import rate_factor
 
 def make_optimizer(model: ATFT, config: OptimConfig) -> torch.optim.AdamW:
     """AdamW over all parameters, frozen ones included: what has no gradient is not stepped."""
-    rates = {"strengths": config.strength_lr_factor, "kernels": config.kernel_lr_factor}
+    rates = {
+        "strengths": config.strength_lr_factor,
+        "kernels": config.kernel_lr_factor,
+        "graph": config.graph_lr_factor,
+    }
     groups = [
         {
             "name": name,
             "params": parameters,
             "factor": rates.get(name, 1.0),
-            "weight_decay": config.weight_decay if name == "weights" else 0.0,
+            "weight_decay": config.weight_decay if name in ("weights", "graph") else 0.0,
         }
         for name, parameters in model.parameter_groups().items()
         if parameters

@@ -100,7 +100,7 @@ def _lags(x_NDF: Tensor, days: int) -> Iterator[Tensor]:
 def _cycles(x_NDF: Tensor) -> Iterator[Tensor]:
     """What is left of a feature without its level, scale or cycle."""
     for days in SCALE_DAYS:
-        yield from san_channels(x_NDF, days).flatten(-2).unbind(-1)
+        yield from san_channels(x_NDF, (days,)).flatten(-2).unbind(-1)
         mean_NDF = _trailing_mean(x_NDF, days)
         scale_NDF = (_trailing_mean(x_NDF.square(), days) - mean_NDF.square()).clamp(min=1e-4)
         yield from ((x_NDF - mean_NDF) * scale_NDF.rsqrt()).unbind(-1)

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import fan
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from torch import Tensor, nn
+
+import fan
+from atft_hpo.errors import ConfigError, DataError, NonFiniteError
 from continuation.series import Series, drifting_cycles, random_walk, read_series
 from continuation.task import (
     K_BY_NAME,
@@ -24,9 +27,6 @@ from continuation.task import (
     standardise,
 )
 from continuation.training import METHODS, Settings, errors, run
-from torch import Tensor, nn
-
-from atft_hpo.errors import ConfigError, DataError, NonFiniteError
 
 CPU = torch.device("cpu")
 SETTINGS = Settings(k=2, slice_length=6, epochs=2, residual_loss=False)

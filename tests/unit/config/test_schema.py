@@ -81,6 +81,11 @@ def test_phases_without_epochs_are_left_out() -> None:
     assert len(config.phases.in_order) == 4
 
 
+def test_spans_of_san_are_cut_to_the_lookback() -> None:
+    values = {"lookback_days": 12, "san": {"slice_days": 5, "spans": [1, 2, 4]}}
+    assert Config(model=values).model.san_windows_days == (5, 10, 12)
+
+
 def test_phases_can_be_given_as_models() -> None:
     assert Config(phases=PhasesConfig()) == Config()
 
@@ -91,7 +96,7 @@ def test_phases_can_be_given_as_models() -> None:
         ({"model": {"hidden": 30}}, "model.hidden is 30; .* model.attention_heads = 4"),
         ({"model": {"gat": {"heads": [3]}}}, "divisible by model.gat.heads = 3"),
         ({"model": {"fan": {"k": 11}}}, "model.fan.k is 11; .*= 11"),
-        ({"model": {"lookback_days": 19}}, r"slice_days is 5 and spans \[1, 4\]: 20 days"),
+        ({"model": {"lookback_days": 4, "fan": {"k": 1}}}, "san.slice_days is 5"),
         ({"model": {"quantiles": [0.5, 0.1]}}, "expected ascending levels"),
         ({"model": {"dropout": 1.0}}, "model.dropout = 1.0: .*less than 1"),
         ({"slices": {"context_days": 5}}, "context_days is 5; .*lookback_days = 20"),

@@ -11,7 +11,7 @@ from atft_hpo.config.schema import DataConfig, PackConfig, SyntheticConfig
 from atft_hpo.data import synthetic as module
 from atft_hpo.data.pack import pack_table
 from atft_hpo.data.synthetic import CLUSTER_STOCKS, synthetic_table
-from atft_hpo.data.synthetic_parts import CYCLE_PERIODS, LAG_DAYS, PART_SHARES
+from atft_hpo.data.synthetic_parts import COMMENSURATE_BINS, LAG_DAYS, PART_SHARES
 from atft_hpo.data.synthetic_truth import oracle_share
 from atft_hpo.errors import VolumeError
 
@@ -173,12 +173,11 @@ def test_arbitrary_cycles_fall_between_bins(table: pl.DataFrame) -> None:
     assert (power.max(axis=0) / power.sum(axis=0)).mean() < 0.75
 
 
-def test_fast_cycles_lie_on_a_bin_of_twenty_days(table: pl.DataFrame) -> None:
+def test_fast_cycles_lie_on_a_bin_of_forty_days(table: pl.DataFrame) -> None:
     x = wide(table, "cycle__commensurate")
-    steady = x[:, ~np.isnan(x[:20]).any(axis=0)][:20]
+    steady = x[:, ~np.isnan(x[:40]).any(axis=0)][:40]
     power = np.abs(np.fft.rfft(steady, axis=0)[1:]) ** 2
-    bins = {20 // period for period in CYCLE_PERIODS}
-    assert {int(k) + 1 for k in power.argmax(axis=0)} <= bins
+    assert {int(k) + 1 for k in power.argmax(axis=0)} <= set(COMMENSURATE_BINS)
     assert (power.max(axis=0) / power.sum(axis=0)).mean() > 0.7
 
 

@@ -158,7 +158,7 @@ def test_parameter_groups_are_disjoint_and_complete(
     groups = model.parameter_groups()
     grouped = [id(p) for group in groups.values() for p in group]
     assert sorted(grouped) == sorted(id(p) for p in model.parameters())
-    assert set(groups) == {"weights", "no_decay", "strengths", "kernels"}
+    assert set(groups) == {"weights", "graph", "no_decay", "strengths", "kernels"}
     assert all(p.numel() == 0 or not p.any() for p in groups["strengths"])
     assert [tuple(p.shape) for p in groups["kernels"]] == [(8, 14), (8, 6)]
     assert id(model.heads.point.bias) in map(id, groups["no_decay"])

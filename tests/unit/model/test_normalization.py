@@ -154,7 +154,7 @@ def test_the_past_does_not_hear_of_the_future(kind: str) -> None:
     x_NTF = torch.randn(3, 30, 2)
     changed = x_NTF.clone()
     changed[:, 17:] += torch.randn(3, 13, 2)
-    for function in (lambda x: fan_channels(x, 8, 2, kind), lambda x: san_channels(x, 5)):
+    for function in (lambda x: fan_channels(x, 8, 2, kind), lambda x: san_channels(x, (5,))):
         assert torch.equal(function(x_NTF)[:, :17], function(changed)[:, :17])
         assert not torch.equal(function(x_NTF)[:, 17:], function(changed)[:, 17:])
 
@@ -166,9 +166,9 @@ def test_causal_san_is_the_last_slice_of_the_windowed(lookback: int, slice_days:
     assert mean.shape[-1] == lookback // slice_days
     last_mean, scale = mean[..., -1], std[..., -1] + EPSILON
     expected = {"standard": (x_NTF - last_mean) / scale, "log_std": scale.log(), "mean": last_mean}
-    channels = san_channels(x_NTF, slice_days, (1, 2))
-    assert torch.equal(channels[..., :3], san_channels(x_NTF, slice_days))
-    assert torch.equal(channels[..., 3:], san_channels(x_NTF, 2 * slice_days))
+    channels = san_channels(x_NTF, (slice_days, 2 * slice_days))
+    assert torch.equal(channels[..., :3], san_channels(x_NTF, (slice_days,)))
+    assert torch.equal(channels[..., 3:], san_channels(x_NTF, (2 * slice_days,)))
     for number, name in enumerate(SAN_CHANNELS):
         assert torch.allclose(channels[..., number], expected[name], atol=1e-4), name
 
@@ -181,7 +181,7 @@ def test_san_statistics_by_hand() -> None:
 
 def test_constant_series_is_finite_with_finite_gradient() -> None:
     x_NTF = torch.ones(1, 12, 1, requires_grad=True)
-    total = fan_channels(x_NTF, 8, 2, "dft").sum() + san_channels(x_NTF, 3).sum()
+    total = fan_channels(x_NTF, 8, 2, "dft").sum() + san_channels(x_NTF, (3,)).sum()
     total.backward()
     assert total.isfinite()
     assert x_NTF.grad is not None

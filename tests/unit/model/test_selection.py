@@ -42,6 +42,7 @@ def test_is_the_weighted_sum_of_the_networks() -> None:
     expected_BH = torch.einsum(
         "bf,fhb->bh", weight_BF[:, others], module.networks(x_BF[:, others].T)
     ) + module.fan_networks.weighted_sum(x_BF[:, columns], weight_BF[:, columns], added, 999)
+    expected_BH = FEATURES**0.5 * expected_BH
     expected = expected_BH.view(*alive_NT.shape, -1) * alive_NT.unsqueeze(-1)
     assert torch.allclose(module(x_NTF, alive_NT, channels), expected, atol=1e-5)
 

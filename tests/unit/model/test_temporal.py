@@ -23,11 +23,14 @@ def attention(kernel: float = 0.5) -> BandAttention:
 
 
 @torch.no_grad()
-def by_hand(module: BandAttention, x_NTH: Tensor, alive_NT: Tensor, context: int) -> Tensor:
+def by_hand(
+    module: BandAttention, x_NTH: Tensor, code_NTH: Tensor, alive_NT: Tensor, context: int
+) -> Tensor:
     """Day by day and key by key."""
     width = HIDDEN // HEADS
     query, key, value = module.query(x_NTH), module.key(x_NTH), module.value(x_NTH)
     value = value * alive_NT.unsqueeze(-1)
+    lagged = code_NTH * alive_NT.unsqueeze(-1)
     rows = []
     for n in range(len(x_NTH)):
         for t in range(context, x_NTH.shape[1]):
@@ -39,7 +42,8 @@ def by_hand(module: BandAttention, x_NTH: Tensor, alive_NT: Tensor, context: int
                 score = torch.stack([query[n, t, part] @ key[n, s, part] for s in keys])
                 weight = (score * width**-0.5).softmax(0)
                 mixed += sum(w * value[n, s] for w, s in zip(weight, keys, strict=True)) / HEADS
-            rows.append(mixed + sum(module.kernel()[:, t - s] * value[n, s] for s in band))
+            summed = torch.stack([module.kernel()[:, t - s] * lagged[n, s] for s in band]).sum(0)
+            rows.append(mixed + module.lag_out(summed))
     mixed_NSH = torch.stack(rows).view(len(x_NTH), -1, HIDDEN)
     out: Tensor = module.gate(module.out(mixed_NSH), x_NTH[:, context:])
     return out
@@ -47,33 +51,29 @@ def by_hand(module: BandAttention, x_NTH: Tensor, alive_NT: Tensor, context: int
 
 def test_attention_is_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(temporal, "BLOCK_DAYS", 3)
-    x_NTH = torch.randn(3, 14, HIDDEN)
+    x_NTH, code_NTH = torch.randn(2, 3, 14, HIDDEN)
     alive_NT = torch.rand(3, 14) > 0.3
     module = attention()
-    expected = by_hand(module, x_NTH, alive_NT, 6)
-    assert torch.allclose(module(x_NTH, alive_NT, 6), expected, atol=1e-5)
+    expected = by_hand(module, x_NTH, code_NTH, alive_NT, 6)
+    assert torch.allclose(module(x_NTH, code_NTH, alive_NT, 6), expected, atol=1e-5)
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     x_NTH, alive_NT, module = torch.randn(3, 40, HIDDEN), torch.rand(3, 40) > 0.2, attention()
-    whole = module(x_NTH, alive_NT, 4)
+    whole = module(x_NTH, x_NTH, alive_NT, 4)
     monkeypatch.setattr(temporal, "BLOCK_DAYS", 1)
-    assert torch.allclose(module(x_NTH, alive_NT, 4), whole, atol=1e-6)
+    assert torch.allclose(module(x_NTH, x_NTH, alive_NT, 4), whole, atol=1e-6)
 
 
 def test_lag_kernel_can_take_minus_an_old_value() -> None:
-    """What no softmax can: the output moves against the value of four days ago."""
+    """What no softmax can: the memory moves against the value of four days ago."""
     module = attention(kernel=0.0)
     with torch.no_grad():
         module.lag_kernel[:, 4] = -3.0  # the basis begins with single days
-    x_NTH = torch.randn(1, 9, HIDDEN)
-    alive_NT = torch.ones(1, 9, dtype=torch.bool)
-    lag_ST = torch.arange(8, 9).unsqueeze(1) - torch.arange(4, 9)
-    past = (module.key(x_NTH)[:, 4:], module.value(x_NTH)[:, 4:], alive_NT[:, 4:])
-    with_kernel = module._attend(x_NTH[:, 8:], *past, lag_ST)
-    torch.nn.init.zeros_(module.lag_kernel)
-    softmax_only = module._attend(x_NTH[:, 8:], *past, lag_ST)
-    assert torch.allclose(with_kernel - softmax_only, -3.0 * past[1][:, :1], atol=1e-5)
+    lagged_NTH = torch.randn(1, 5, HIDDEN)
+    lag_ST = torch.tensor([[4, 3, 2, 1, 0]])
+    expected = module.lag_out(-3.0 * lagged_NTH[:, :1])
+    assert torch.allclose(module._remember(lagged_NTH, lag_ST), expected, atol=1e-5)
 
 
 def test_the_kernels_basis_holds_days_memories_and_the_mean() -> None:
@@ -91,28 +91,49 @@ def test_the_kernels_basis_holds_days_memories_and_the_mean() -> None:
 def test_lag_kernel_starts_at_zero_with_a_live_gradient() -> None:
     module = BandAttention(HIDDEN, HEADS, LOOKBACK, dropout=0.0)
     assert not module.lag_kernel.any()
-    out = module(torch.randn(3, 12, HIDDEN), torch.ones(3, 12, dtype=torch.bool), 5)
+    x_NTH = torch.randn(3, 12, HIDDEN)
+    out = module(x_NTH, x_NTH, torch.ones(3, 12, dtype=torch.bool), 5)
     out[..., 0].square().sum().backward()
     assert module.lag_kernel.grad is not None
     assert module.lag_kernel.grad.all()
 
 
 def test_dead_stock_is_finite() -> None:
-    out = attention()(torch.randn(2, 12, HIDDEN), torch.zeros(2, 12, dtype=torch.bool), 5)
+    x_NTH = torch.randn(2, 12, HIDDEN)
+    out = attention()(x_NTH, x_NTH, torch.zeros(2, 12, dtype=torch.bool), 5)
     assert out.isfinite().all()
 
 
 def test_film_starts_idle_and_can_flip_a_sign() -> None:
     module = StaticEnrichment(HIDDEN, 3, dropout=0.0)
     x_NTH, sector_N = torch.randn(2, 5, HIDDEN), torch.tensor([0, 2])
-    assert torch.equal(module(x_NTH, sector_N), module.network(x_NTH))
+    idle_NTH = torch.zeros_like(x_NTH)
+    assert torch.equal(module(x_NTH, idle_NTH, sector_N), module.network(x_NTH))
     torch.nn.init.constant_(module.film.bias[:HIDDEN], -2.0)  # γ = −1
-    assert torch.allclose(module(x_NTH, sector_N), module.network(-x_NTH), atol=1e-6)
+    assert torch.allclose(module(x_NTH, idle_NTH, sector_N), module.network(-x_NTH), atol=1e-6)
+
+
+def test_the_code_means_something_else_in_each_sector() -> None:
+    module = StaticEnrichment(HIDDEN, 3, dropout=0.0)
+    x_NTH, code_NTH = torch.randn(2, 2, 5, HIDDEN)
+    sector_N = torch.tensor([0, 2])
+    meaning_N1H = module.meaning.weight[sector_N].unsqueeze(1)
+    expected = module.network(x_NTH + code_NTH * meaning_N1H)
+    assert torch.allclose(module(x_NTH, code_NTH, sector_N), expected, atol=1e-6)
+    assert not torch.allclose(meaning_N1H[0], meaning_N1H[1])
+
+
+def test_without_static_no_sector_is_read() -> None:
+    module = StaticEnrichment(HIDDEN, 3, dropout=0.0, static=False)
+    x_NTH, code_NTH = torch.randn(2, 2, 5, HIDDEN)
+    out = module(x_NTH, code_NTH, torch.tensor([0, 2]))
+    assert torch.equal(out, module(x_NTH, -code_NTH, torch.tensor([1, 1])))
 
 
 def test_film_learns_from_the_first_step() -> None:
     module = StaticEnrichment(HIDDEN, 3, dropout=0.0)
-    module(torch.randn(2, 5, HIDDEN), torch.tensor([0, 2]))[..., 0].sum().backward()
+    x_NTH, code_NTH = torch.randn(2, 2, 5, HIDDEN)
+    module(x_NTH, code_NTH, torch.tensor([0, 2]))[..., 0].sum().backward()
     assert module.film.weight.grad is not None
     assert module.film.weight.grad.any()
 

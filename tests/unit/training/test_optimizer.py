@@ -11,7 +11,9 @@ from atft_hpo.training.optimizer import forget_frozen, make_optimizer, set_rates
 @pytest.fixture
 def model() -> ATFT:
     """A small model."""
-    config = ModelConfig(hidden=8, lookback_days=8, attention_heads=2, gat={"heads": [2]})
+    config = ModelConfig(
+        hidden=8, lookback_days=8, attention_heads=2, gat={"heads": [2]}, san={"spans": [1]}
+    )
     return ATFT(config, ModelInputs(features=3, fan_columns=(0,), sectors=2, horizons=1))
 
 
@@ -26,22 +28,30 @@ def test_every_parameter_is_in_one_group_with_its_decay(model: ATFT) -> None:
     optimizer = make_optimizer(model, OptimConfig(weight_decay=0.3))
     groups = {group["name"]: group for group in optimizer.param_groups}
     assert {name: group["weight_decay"] for name, group in groups.items()} == {
-        "weights": 0.3, "no_decay": 0.0, "strengths": 0.0, "kernels": 0.0,
+        "weights": 0.3, "graph": 0.3, "no_decay": 0.0, "strengths": 0.0, "kernels": 0.0,
     }  # fmt: skip
     assert len(trainable(optimizer)) == len(list(model.parameters()))
 
 
 def test_rates_follow_phase_scale_schedule_and_group(model: ATFT) -> None:
-    config = OptimConfig(lr_scale=2.0, warmup_share=0.5, strength_lr_factor=10, kernel_lr_factor=3)
+    config = OptimConfig(
+        lr_scale=2.0, warmup_share=0.5, strength_lr_factor=10, kernel_lr_factor=3,
+        graph_lr_factor=2,
+    )  # fmt: skip
     optimizer = make_optimizer(model, config)
     assert set_rates(optimizer, 1e-3, 0.25, config) == pytest.approx(1e-3)
     rates = {group["name"]: group["lr"] for group in optimizer.param_groups}
-    expected = {"weights": 1e-3, "no_decay": 1e-3, "strengths": 1e-2, "kernels": 3e-3}
+    expected = {
+        "weights": 1e-3, "graph": 2e-3, "no_decay": 1e-3, "strengths": 1e-2, "kernels": 3e-3,
+    }  # fmt: skip
     assert rates == pytest.approx(expected)
 
 
 def test_rates_reach_the_weights(model: ATFT) -> None:
-    config = OptimConfig(warmup_share=0.0, final_lr_share=1.0, weight_decay=0.0)
+    config = OptimConfig(
+        warmup_share=0.0, final_lr_share=1.0, weight_decay=0.0, kernel_lr_factor=3,
+        graph_lr_factor=1,
+    )  # fmt: skip
     optimizer = make_optimizer(model, config)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     set_rates(optimizer, 1e-3, 0.5, config)
