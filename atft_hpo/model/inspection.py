@@ -4,9 +4,10 @@
         seen = inspect_batch(model, first) + inspect_batch(model, second)
     seen.selection.mean_weight, seen.attention.weight_AL / seen.attention.tokens
 
-One forward pass per batch, watched by hooks: nothing of the model changes. What comes back are sums
-over the live tokens of the slice days, float64 on the CPU, so that the batches of any number of
-days add up in bounded memory; who calls sets `eval()` and the precision. J counts sectors.
+One forward pass per batch, watched by hooks, which run the attention again without each path:
+nothing of the model changes. What comes back are sums over the live tokens of the slice days,
+float64 on the CPU, so that the batches of any number of days add up in bounded memory; who calls
+sets `eval()` and the precision. J counts sectors.
 
 None of these is an attribution: weights say where the model looks, not what it makes of it.
 """
@@ -74,7 +75,7 @@ class Inspection:
 def inspect_batch(model: ATFT, batch: Batch) -> Inspection:
     """Sums over the live tokens of the S days of `batch`. Call under `torch.no_grad()`."""
     with ExitStack() as stack:
-        looked = model.attention and stack.enter_context(watching_attention(model.attention))
+        looked = model.attention and stack.enter_context(watching_attention(model.attention, batch))
         linked = stack.enter_context(watching_graph(model.graph))
         model(batch)
     return Inspection(

@@ -1,136 +1,120 @@
-"""Watching the attention over lags: how much each lag is looked at, and what each path adds.
+"""Watching the attention over lags: how much each lag is looked at, and what each path changes.
 
-    with watching_attention(model.attention) as watch:
+    with watching_attention(model.attention, batch) as watch:
         model(batch)
     watch.sums().weight_AL          # Σ softmax weight over live tokens, by head and lag
 
 Hooks see each block of query days as it passes and add up at once, so no matrix of all days is
-kept. Sums are float64 on the CPU, over the live tokens of the slice days.
+kept. What a path changes is measured, not derived: the attention runs once more without the softmax
+weights, and once more without κ. Sums are float64 on the CPU, over the live tokens of the slice
+days.
 """
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
+from atft_hpo.data.batch import Batch
 from atft_hpo.model.temporal import BandAttention
 
 
 @dataclass(frozen=True)
 class AttentionSums:
-    """Attention over lags 0 … L − 1, and the squares of what each path adds.
+    """Attention over lags 0 … L − 1, and the squares of what each path changes.
 
-    Squares are over the H channels before the output projection.
+    Squares are over the H channels that the attention returns, after its gate and norm.
     """
 
     tokens: float
-    channels: int
-    """H."""
-    kernel_AL: Tensor
+    kernel_HL: Tensor
     """κ itself, the same for all tokens."""
     weight_AL: Tensor
     """Σ softmax weight by head; over lags it sums to `tokens`."""
-    softmax_square_L: Tensor
-    """Σ ‖w̄[l] · value[t − l]‖², w̄ the mean over heads, which is what the model uses."""
-    kernel_square_AL: Tensor
-    """Σ ‖κ[a, l] · value[t − l]‖² over the channels of head a."""
     softmax_square: float
-    """Σ ‖sum of the softmax path over lags‖²."""
+    """Σ ‖output − output without the softmax path‖²."""
     kernel_square: float
-    """Σ ‖sum of the kernel path over lags‖²."""
+    """Σ ‖output − output without κ‖²."""
+    output_square: float
+    """Σ ‖output‖²."""
 
     def __add__(self, other: "AttentionSums") -> "AttentionSums":
         """Of the same attention: all sums add up."""
-        same = ("channels", "kernel_AL")
-        added = {name: a + vars(other)[name] for name, a in vars(self).items() if name not in same}
-        return AttentionSums(channels=self.channels, kernel_AL=self.kernel_AL, **added)
+        mine, theirs = dict(vars(self)), vars(other)
+        kernel_HL = mine.pop("kernel_HL")
+        return AttentionSums(kernel_HL=kernel_HL, **{k: v + theirs[k] for k, v in mine.items()})
 
 
 @contextmanager
-def watching_attention(attention: BandAttention) -> Iterator["AttentionWatch"]:
-    """Adds up every pass through `attention` while the context lasts."""
-    watch = AttentionWatch(attention)
+def watching_attention(attention: BandAttention, batch: Batch) -> Iterator["AttentionWatch"]:
+    """Adds up the next pass of `batch` through `attention`."""
+    watch = AttentionWatch(attention, batch)
     with ExitStack() as handles:
         for handle in (
-            attention.register_forward_pre_hook(watch.enter),
-            attention.value.register_forward_hook(watch.values),
             attention.by_head.register_forward_hook(watch.block),
+            attention.register_forward_hook(watch.output, with_kwargs=True),
         ):
             handles.callback(handle.remove)
         yield watch
 
 
 class AttentionWatch:
-    """Adds up the attention's blocks of query days as they pass."""
+    """Adds up the attention's blocks of query days as they pass, then compares its outputs."""
 
-    def __init__(self, attention: BandAttention) -> None:
-        heads, lookback = attention.lag_kernel.shape
-        self.attention = attention
-        self.tokens = self.softmax_square = self.kernel_square = 0.0
-        self.weight_AL = torch.zeros(heads, lookback, dtype=torch.float64)
-        self.value_square_AL = torch.zeros_like(self.weight_AL)
-        self.softmax_square_L = torch.zeros(lookback, dtype=torch.float64)
+    def __init__(self, attention: BandAttention, batch: Batch) -> None:
+        self.attention, self.alive_NT = attention, batch.alive_NT
+        self.context = self.next_day = batch.context
+        self.without: Literal["softmax", "kernel"] | None = None
+        self.tokens = self.softmax_square = self.kernel_square = self.output_square = 0.0
+        self.weight_AL = torch.zeros(attention.heads, attention.lookback, dtype=torch.float64)
 
-    def enter(self, module: nn.Module, args: tuple[Tensor, Tensor, int]) -> None:
-        """The attention is called: remember who is alive, and where the queries begin."""
-        _, self.alive_NT, self.next_day = args
-
-    def values(self, module: nn.Module, args: Any, value_NTH: Tensor) -> None:
-        """Its values were computed."""
-        self.value_NTH = value_NTH.float() * self.alive_NT.unsqueeze(-1)
-
-    def block(self, module: nn.Module, args: Any, weight_NAST: Tensor) -> None:
+    def block(self, module: nn.Module, args: Any, weight_NAST: Tensor) -> Tensor | None:
         """Weights of the next block; its keys end with its last query."""
-        queries, keys = weight_NAST.shape[2:]
-        first, stop = self.next_day, self.next_day + queries
-        self.next_day = stop
-        live_NS = self.alive_NT[:, first:stop].float()
-        query_S1 = torch.arange(first, stop, device=live_NS.device).unsqueeze(1)
-        lag_ST = query_S1 - torch.arange(stop - keys, stop, device=live_NS.device)
-        past = (self.value_NTH[:, stop - keys : stop], live_NS, lag_ST)
-        with torch.autocast(live_NS.device.type, enabled=False):
-            weight_AST = torch.einsum("nast,ns->ast", weight_NAST.float(), live_NS)
+        if self.without == "softmax":
+            return torch.zeros_like(weight_NAST)
+        if self.without is None:
+            queries, keys = weight_NAST.shape[2:]
+            first, stop = self.next_day, self.next_day + queries
+            self.next_day = stop
+            live_NS = self.alive_NT[:, first:stop].float()
+            query_S1 = torch.arange(first, stop, device=live_NS.device).unsqueeze(1)
+            lag_ST = query_S1 - torch.arange(stop - keys, stop, device=live_NS.device)
+            with torch.autocast(live_NS.device.type, enabled=False):
+                weight_AST = torch.einsum("nast,ns->ast", weight_NAST.float(), live_NS)
             self.weight_AL += self._by_lag(weight_AST, lag_ST)
-            mean_NST = weight_NAST.float().mean(dim=1)
-            self._add_squares(mean_NST, *past)
-            self._add_paths(mean_NST, *past)
-        self.tokens += float(live_NS.sum())
+            self.tokens += float(live_NS.sum())
+        return None
+
+    def output(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], out_NSH: Tensor
+    ) -> None:
+        """The attention returned: it is run again with the same arguments, without each path."""
+        if self.without is not None:
+            return
+        closed = {"lag_kernel": torch.zeros_like(self.attention.lag_kernel)}
+        self.without = "softmax"
+        softmax_off_NSH = functional_call(self.attention, {}, args, kwargs)
+        self.without = "kernel"
+        kernel_off_NSH = functional_call(self.attention, closed, args, kwargs)
+        self.without = None
+        self.output_square += self._square(out_NSH)
+        self.softmax_square += self._square(out_NSH - softmax_off_NSH)
+        self.kernel_square += self._square(out_NSH - kernel_off_NSH)
 
     def sums(self) -> AttentionSums:
         """All blocks together."""
-        kernel_AL = self.attention.lag_kernel.detach().double().cpu()
-        kernel_square_AL = kernel_AL.square() * self.value_square_AL
-        return AttentionSums(
-            self.tokens, self.attention.value.out_features, kernel_AL,
-            self.weight_AL, self.softmax_square_L, kernel_square_AL,
-            self.softmax_square, self.kernel_square,
-        )  # fmt: skip
+        with torch.autocast(self.alive_NT.device.type, enabled=False):  # κ unrounded
+            kernel_HL = self.attention.kernel().detach().double().cpu()
+        squares = (self.softmax_square, self.kernel_square, self.output_square)
+        return AttentionSums(self.tokens, kernel_HL, self.weight_AL, *squares)
 
-    def _add_squares(
-        self, mean_NST: Tensor, value_NTH: Tensor, live_NS: Tensor, lag_ST: Tensor
-    ) -> None:
-        heads = len(self.weight_AL)
-        square_NTA = torch.unflatten(value_NTH.square(), -1, (heads, -1)).sum(dim=-1)
-        value_AST = torch.einsum("nta,ns->ast", square_NTA, live_NS)
-        self.value_square_AL += self._by_lag(value_AST, lag_ST)
-        looked = (mean_NST.square(), square_NTA.sum(dim=-1), live_NS)
-        softmax_ST = torch.einsum("nst,nt,ns->st", *looked)
-        self.softmax_square_L += self._by_lag(softmax_ST.unsqueeze(0), lag_ST)[0]
-
-    def _add_paths(
-        self, mean_NST: Tensor, value_NTH: Tensor, live_NS: Tensor, lag_ST: Tensor
-    ) -> None:
-        heads, lookback = self.weight_AL.shape
-        in_band_ST = (lag_ST >= 0) & (lag_ST < lookback)
-        kernel_AST = self.attention.lag_kernel[:, lag_ST.clamp(0, lookback - 1)] * in_band_ST
-        value_NTAd = torch.unflatten(value_NTH, -1, (heads, -1))
-        lagged_NSAd = torch.einsum("ast,ntad->nsad", kernel_AST.float(), value_NTAd)
-        softmax_NSH = mean_NST @ value_NTH
-        self.softmax_square += float((softmax_NSH.square().sum(dim=-1) * live_NS).sum())
-        self.kernel_square += float((lagged_NSAd.square().sum(dim=(-2, -1)) * live_NS).sum())
+    def _square(self, value_NSH: Tensor) -> float:
+        """Σ ‖·‖² over live tokens."""
+        return float(value_NSH[self.alive_NT[:, self.context :]].double().square().sum())
 
     def _by_lag(self, value_AST: Tensor, lag_ST: Tensor) -> Tensor:
         """Σ over equal lags: [A, S, T] → float64 [A, L] on the CPU."""

@@ -22,8 +22,10 @@ from atft_hpo.model.atft import ATFT, MODULES
 ZEROED: Final = {
     "fan_forecast": ("main_forecast.strength",),
     "lag_kernel": ("attention.lag_kernel",),
-    "sectors": ("enrichment.film.weight", "enrichment.film.bias"),
-}
+    "sectors": (
+        "enrichment.film.weight", "enrichment.film.bias", "enrichment.meaning.weight",
+    ),
+}  # fmt: skip
 """Parts inside modules, by the parameters that are zero where the part contributes nothing."""
 
 

@@ -56,7 +56,7 @@ class Explanation:
     selection_months: pl.DataFrame
     selection_sectors: pl.DataFrame
     attention: pl.DataFrame
-    """One row per path, head and lag; empty for a model without attention."""
+    """One row per path, lag, and head or channel; empty for a model without attention."""
     graph: pl.DataFrame
     """One row per layer, head and edge type; empty when the graph is off."""
     graph_size: float | None
@@ -74,8 +74,8 @@ class Explanation:
         }
 
     def summary(self) -> dict[str, Any]:
-        """Everything but weights by month, by sector and single strengths, as JSON takes it."""
-        kept = ("selection", "attention", "graph", "effects")
+        """What JSON takes: not weights by month and sector, single strengths, κ by channel."""
+        kept = ("selection", "graph", "effects")
         return {
             **self.origin,
             "days": self.days,
@@ -83,6 +83,7 @@ class Explanation:
             "modules": list(self.modules),
             "graph_size": self.graph_size,
             "strengths": strength_summary(self.strengths).to_dicts(),
+            "attention": self.attention.filter(pl.col("channel").is_null()).to_dicts(),
             **{name: self.frames[name].to_dicts() for name in kept},
         }
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from atft_hpo.results.theme import GRID, INK, LOSS, MUTED, SERIES
 
 HEADS = ("#2b6cb0", "#2f9e78", "#8b4f9f", "#b7881b", "#c2571a", "#4a7c8c", "#b4413c", "#6b5b4b")
+DIVERGING = "RdBu"
+"""Negative red, positive blue, as the bars are."""
 LONGEST_NAME = 34
 SPINE = "#cbd2d9"
 

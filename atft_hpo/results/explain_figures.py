@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from atft_hpo.results import explain_lags as lags
 from atft_hpo.results import explain_panels as panels
 from atft_hpo.results.explain import Explanation
 from atft_hpo.results.explain_axes import nothing, plain
@@ -21,7 +22,7 @@ from atft_hpo.results.wording import plural
 
 DPI = 130
 TOP = 30
-"""Features named in a figure; the tables have all."""
+"""Features or channels named in a figure; the tables have all."""
 TOP_OVERVIEW = 12
 _MARGIN_INCHES = 0.95
 """Above the panels, for the title."""
@@ -47,8 +48,8 @@ def overview(e: Explanation) -> Figure:
     panels.features(grid[0, 0], e.selection, TOP_OVERVIEW)
     panels.families(grid[0, 1], e.selection)
     panels.parts(grid[0, 2], e.effects)
-    panels.softmax(grid[1, 0], e.attention)
-    panels.kernel(grid[1, 1], e.attention)
+    lags.softmax(grid[1, 0], e.attention)
+    lags.kernel(grid[1, 1], e.attention, TOP_OVERVIEW)
     panels.edges(grid[1, 2], e.graph)
     return figure
 
@@ -65,12 +66,12 @@ def selection(e: Explanation) -> Figure:
 
 
 def attention(e: Explanation) -> Figure:
-    """Attention by lag, the signed kernel, and how much each adds at each lag."""
-    figure = _page(e, "Attention over lags: which days back the model reads", 13.0, 9.6)
+    """Attention by lag, the signed kernel by lag, and by channel and lag."""
+    figure = _page(e, "Attention over lags: which days back the model reads", 15.0, 9.6)
     grid = figure.add_gridspec(2, 2)
-    panels.softmax(figure.add_subplot(grid[0, 0]), e.attention)
-    panels.kernel(figure.add_subplot(grid[0, 1]), e.attention)
-    panels.sizes(figure.add_subplot(grid[1, :]), e.attention)
+    lags.softmax(figure.add_subplot(grid[0, 0]), e.attention)
+    lags.kernel_by_lag(figure.add_subplot(grid[1, 0]), e.attention)
+    lags.kernel(figure.add_subplot(grid[:, 1]), e.attention, TOP)
     return figure
 
 

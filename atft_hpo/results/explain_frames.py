@@ -6,12 +6,13 @@ live tokens of the days; nothing is smoothed or cut off.
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from torch import Tensor
 
+from atft_hpo.config.schema import ModelConfig
 from atft_hpo.data.panel import Panel
 from atft_hpo.model.atft import ATFT
 from atft_hpo.model.inspection import SelectionSums
@@ -22,7 +23,6 @@ from atft_hpo.training.health import module_of
 
 SOFTMAX, KERNEL = "softmax", "kernel"
 """The two paths of the attention."""
-_CHANNELS = {"fan": FAN_CHANNELS, "san": SAN_CHANNELS}
 
 
 def selection_frame(sums: SelectionSums, panel: Panel) -> pl.DataFrame:
@@ -68,17 +68,18 @@ def sector_frame(sums: SelectionSums, panel: Panel) -> pl.DataFrame:
 
 
 def attention_frame(sums: AttentionSums | None) -> pl.DataFrame:
-    """One row per path, head and lag; rows without a head mean the heads, without a lag the path.
+    """One row per path, lag, and head or channel; see `docs/explain.md` for rows without them.
 
-    `size` is the root mean square, over tokens and channels, of what is added. Empty for a model
-    without attention.
+    `size` is what the attention's output changes by without the path, relative to the output.
+    Empty for a model without attention.
     """
     schema = {
-        "path": pl.String, "head": pl.Int64, "lag": pl.Int64,
-        "weight": pl.Float64, "size": pl.Float64,
+        "path": pl.String, "head": pl.Int64, "channel": pl.Int64, "lag": pl.Int64,
+        "weight": pl.Float64, "strongest": pl.Int64, "strongest_weight": pl.Float64,
+        "size": pl.Float64,
     }  # fmt: skip
-    rows = list(_attention_rows(sums)) if sums else []
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    parts = [_path_sizes(sums), _softmax_rows(sums), _kernel_rows(sums)] if sums else []
+    return pl.concat([pl.DataFrame(schema=schema), *parts], how="diagonal_relaxed")
 
 
 def graph_frame(sums: GraphSums | None) -> pl.DataFrame:
@@ -98,13 +99,13 @@ def graph_frame(sums: GraphSums | None) -> pl.DataFrame:
 def strength_frame(model: ATFT, panel: Panel) -> pl.DataFrame:
     """One row per element of every zero-start strength."""
     wanted = {id(parameter) for parameter in model.parameter_groups()["strengths"]}
-    rows = []
+    rows, channels = [], channel_names(model.config)
     for name, parameter in model.named_parameters():
         if id(parameter) in wanted:
             module = module_of(name) or name.split(".")[0]
             value = parameter.detach().double().cpu().numpy()
             for place in np.ndindex(value.shape):
-                element = _element(name, place, panel)
+                element = _element(name, place, channels, panel)
                 rows.append((module, module in model.active, name, *element, value[place]))
     schema = {
         "module": pl.String, "on": pl.Boolean, "parameter": pl.String, "element": pl.String,
@@ -122,24 +123,48 @@ def strength_summary(strengths: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _attention_rows(
-    sums: AttentionSums,
-) -> Iterator[tuple[str, int | None, int | None, float | None, float | None]]:
-    def size(square: Any) -> Any:
-        return (square / (sums.tokens * sums.channels)) ** 0.5
+def _path_sizes(sums: AttentionSums) -> pl.DataFrame:
+    squares = (sums.softmax_square, sums.kernel_square)
+    sizes = [(square / sums.output_square) ** 0.5 for square in squares]
+    return pl.DataFrame({"path": [SOFTMAX, KERNEL], "size": sizes})
 
-    yield SOFTMAX, None, None, None, size(sums.softmax_square)
-    yield KERNEL, None, None, None, size(sums.kernel_square)
-    share_AL = sums.weight_AL / sums.tokens
-    softmax_L, kernel_AL = size(sums.softmax_square_L), size(sums.kernel_square_AL)
-    heads, lags = (range(count) for count in share_AL.shape)
-    mean_L = share_AL.mean(dim=0)
-    for lag in lags:
-        yield SOFTMAX, None, lag, float(mean_L[lag]), float(softmax_L[lag])
-    for a, lag in product(heads, lags):
-        yield SOFTMAX, a, lag, float(share_AL[a, lag]), None
-    for a, lag in product(heads, lags):
-        yield KERNEL, a, lag, float(sums.kernel_AL[a, lag]), float(kernel_AL[a, lag])
+
+def _softmax_rows(sums: AttentionSums) -> pl.DataFrame:
+    """The mean of the heads, then each head."""
+    share_AL = (sums.weight_AL / sums.tokens).numpy()
+    table = _by_lag(SOFTMAX, "head", share_AL)
+    mean = table.group_by("path", "lag", maintain_order=True).agg(pl.col("weight").mean())
+    return pl.concat([mean, table], how="diagonal")
+
+
+def _kernel_rows(sums: AttentionSums) -> pl.DataFrame:
+    """Root mean square over channels and the strongest channel, then each channel."""
+    kernel_HL = sums.kernel_HL.numpy()
+    strongest_L = np.abs(kernel_HL).argmax(axis=0)
+    lags = np.arange(kernel_HL.shape[1])
+    channels = pl.DataFrame(
+        {
+            "path": [KERNEL] * len(lags),
+            "lag": lags,
+            "weight": np.sqrt(np.square(kernel_HL).mean(axis=0)),
+            "strongest": strongest_L,
+            "strongest_weight": kernel_HL[strongest_L, lags],
+        }
+    )
+    return pl.concat([channels, _by_lag(KERNEL, "channel", kernel_HL)], how="diagonal")
+
+
+def _by_lag(path: str, name: str, weight_CL: NDArray[np.float64]) -> pl.DataFrame:
+    """One row per row and column of `weight_CL`."""
+    place_C, lag_L = (np.arange(count) for count in weight_CL.shape)
+    return pl.DataFrame(
+        {
+            "path": [path] * weight_CL.size,
+            name: np.repeat(place_C, len(lag_L)),
+            "lag": np.tile(lag_L, len(place_C)),
+            "weight": weight_CL.ravel(),
+        }
+    )
 
 
 def _groups(name: str, rows: list[tuple[str, Tensor, Tensor]], panel: Panel) -> pl.DataFrame:
@@ -162,18 +187,24 @@ def _graph_rows(sums: GraphSums) -> Iterator[tuple[int, int, str, str, int, floa
             yield layer, head, *EDGE_TYPES[g], int(sums.edges_G[g]), attention, uniform
 
 
-def _element(name: str, place: tuple[int, ...], panel: Panel) -> tuple[str, str | None]:
+def _element(
+    name: str, place: tuple[int, ...], channels: dict[str, list[str]], panel: Panel
+) -> tuple[str, str | None]:
     """What an element stands for, and its channel: a feature's, a horizon, else its number."""
     module = module_of(name)
-    if name.startswith("selection.added.") and module in _CHANNELS and len(place) == 2:
+    if name.startswith("selection.added.") and module in channels and len(place) == 2:
         feature = panel.feature_names[panel.fan_columns[place[0]]]
-        return feature, _channel(_CHANNELS[module], place[1])
+        return feature, channels[module][place[1]]
     if name.startswith("main_forecast.") and len(place) == 1:
         return f"{panel.manifest.horizons_days[place[0]]} d", None
     return "unit " + ", ".join(map(str, place)), None
 
 
-def _channel(names: tuple[str, ...], place: int) -> str:
-    """A channel's name; later groups of the same channels carry their number."""
-    group, within = divmod(place, len(names))
-    return names[within] if not group else f"{names[within]} {group + 1}"
+def channel_names(config: ModelConfig) -> dict[str, list[str]]:
+    """The added channels of FAN and SAN in their order; SAN's carry the days they look at."""
+    windows, san = config.san_windows_days, list[str]()
+    for place, days in enumerate(windows):
+        earlier = windows[:place].count(days)  # long spans are cut to the same lookback
+        again = f" #{earlier + 1}" if earlier else ""
+        san += [f"{name} {days}d{again}" for name in SAN_CHANNELS]
+    return {"fan": list(FAN_CHANNELS), "san": san}

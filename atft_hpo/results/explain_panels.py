@@ -13,10 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from atft_hpo.results.explain_axes import (
+    DIVERGING,
     HEADS,
     bars,
-    heads_of,
-    lag_ticks,
     largest_size,
     legend,
     month_ticks,
@@ -27,14 +26,9 @@ from atft_hpo.results.explain_axes import (
     signed_text,
     titled,
 )
-from atft_hpo.results.explain_frames import KERNEL, SOFTMAX
 from atft_hpo.results.theme import ACCENT, GRID, INK, MUTED, SECOND_SERIES, SERIES
 
 MONTHS_SHOWN = 6
-LAG = "lag, trading days"
-NO_ATTENTION = "the model has no attention"
-_DIVERGING = "RdBu"
-"""Negative red, positive blue, as the bars are."""
 
 
 def features(axes: Axes, selection: pl.DataFrame, count: int) -> None:
@@ -81,71 +75,6 @@ def months(axes: Axes, by_month: pl.DataFrame, selection: pl.DataFrame) -> None:
     titled(axes, "Over time", f"the {len(names)} features of largest weight", y="mean weight")
 
 
-def softmax(axes: Axes, attention: pl.DataFrame) -> None:
-    """Attention by lag: each head thin, their mean, which the model uses, as bars."""
-    if attention.is_empty():
-        nothing(axes, "Softmax attention", NO_ATTENTION)
-        return
-    rows = attention.filter(pl.col("path") == SOFTMAX, pl.col("lag").is_not_null())
-    mean = rows.filter(pl.col("head").is_null())
-    axes.bar(mean["lag"].to_list(), mean["weight"].to_list(), color=SECOND_SERIES, width=0.8,
-             label="mean of heads, in use")  # fmt: skip
-    for head, colour in heads_of(rows):
-        one = rows.filter(head=head)
-        axes.plot(one["lag"].to_list(), one["weight"].to_list(), color=colour, lw=1.4,
-                  label=f"head {head}")  # fmt: skip
-    axes.axhline(1.0 / len(mean), color=INK, lw=1, ls=":", label="equal attention")
-    axes.set_ylim(0, 1.3 * max(rows["weight"]))
-    lag_ticks(axes, len(mean))
-    percent(axes.yaxis)
-    legend(axes, columns=2)
-    titled(axes, "Softmax attention", "sums to 100 % over lags", x=LAG, y="mean attention")
-
-
-def kernel(axes: Axes, attention: pl.DataFrame) -> None:
-    """The signed kernel κ: one line of bars per head, all on one scale."""
-    if attention.is_empty():
-        nothing(axes, "Signed kernel over lags", NO_ATTENTION)
-        return
-    rows = attention.filter(path=KERNEL).drop_nulls("lag")
-    heads, largest = heads_of(rows), largest_size(rows["weight"])
-    step = 2.2 * (largest or 1.0)
-    for place, (head, _) in enumerate(heads):
-        one = rows.filter(head=head)
-        value = one["weight"].to_numpy()
-        axes.bar(one["lag"].to_list(), value, 0.8, bottom=-step * place, color=sign_colours(value))
-        axes.axhline(-step * place, color=INK, lw=0.8)
-    axes.set_ylim(-step * (len(heads) - 0.5), step / 2)
-    lag_ticks(axes, rows["lag"].n_unique())
-    note = f"κ per head; longest bar {largest:.3g}; blue > 0, red < 0"
-    titled(axes, "Signed kernel over lags", note, x=LAG)
-    axes.set_yticks([-step * place for place in range(len(heads))], [f"head {a}" for a, _ in heads])
-    axes.tick_params(axis="y", length=0)
-    axes.grid(False)
-
-
-def sizes(axes: Axes, attention: pl.DataFrame) -> None:
-    """What each lag adds through either path."""
-    if attention.is_empty():
-        nothing(axes, "What each lag adds", NO_ATTENTION)
-        return
-    rows = attention.drop_nulls("lag")
-    looked = rows.filter(pl.col("path") == SOFTMAX, pl.col("head").is_null())
-    squares = pl.col("size").pow(2).sum().sqrt()
-    signed = rows.filter(path=KERNEL).group_by("lag", maintain_order=True).agg(squares)
-    whole = dict(attention.filter(pl.col("lag").is_null()).select("path", "size").iter_rows())
-    for frame, path, shift, colour in (
-        (looked, SOFTMAX, -0.2, SECOND_SERIES), (signed, KERNEL, 0.2, SERIES),
-    ):  # fmt: skip
-        axes.bar(frame["lag"].to_numpy() + shift, frame["size"].to_list(), 0.4, color=colour,
-                 label=f"{path}; all lags together {whole[path]:.3g}")  # fmt: skip
-    axes.margins(y=0.2)
-    lag_ticks(axes, len(looked))
-    legend(axes)
-    note = "root mean square over tokens and channels, before the output projection"
-    titled(axes, "What each lag adds", note, x=LAG, y="size")
-
-
 def edges(axes: Axes, graph: pl.DataFrame) -> None:
     """Attention of each type of edge relative to equal shares: heads as dots, their mean as bar."""
     rows = graph.drop_nulls("relative")
@@ -189,13 +118,14 @@ def channels(axes: Axes, strengths: pl.DataFrame, module: str, count: int) -> No
     if not bound:
         nothing(axes, title, f"all strengths are 0{_off(rows)}")
         return
-    axes.imshow(shown_FC, cmap=_DIVERGING, vmin=-bound, vmax=bound, aspect="auto")
+    axes.imshow(shown_FC, cmap=DIVERGING, vmin=-bound, vmax=bound, aspect="auto")
     for (f, c), value in np.ndenumerate(shown_FC):
         ink = "white" if abs(value) > 0.6 * bound else INK
         axes.text(
             c, f, f"{value:+.2f}".replace("-", "−"), ha="center", va="center", size=8, color=ink
         )
-    axes.set_xticks(range(shown_FC.shape[1]), table.columns[1:])
+    names_C = [name.replace(" ", "\n") for name in table.columns[1:]]
+    axes.set_xticks(range(shown_FC.shape[1]), names_C)
     axes.set_yticks(range(len(names)), [short(name) for name in names])
     more = f"top {count} of {len(values_FC)} columns" if count < len(values_FC) else "all columns"
     titled(axes, title, f"{more} by largest size{_off(rows)}")

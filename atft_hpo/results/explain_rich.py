@@ -52,17 +52,22 @@ def _families(e: Explanation) -> Table:
 
 
 def _lags(e: Explanation) -> Table:
-    lagged = e.attention.drop_nulls("lag")
     size = dict(e.attention.filter(pl.col("lag").is_null()).select("path", "size").iter_rows())
-    table = Table("path", "largest lags", "size", title="attention over lags")
-    mean = lagged.filter(pl.col("path") == SOFTMAX, pl.col("head").is_null())
-    top = mean.sort("weight", descending=True).head(TOP_LAGS)
-    named = ", ".join(f"{lag} d {w:.1%}" for lag, w in top.select("lag", "weight").iter_rows())
-    table.add_row(SOFTMAX, named, f"{size[SOFTMAX]:.3g}")
-    signed = lagged.filter(path=KERNEL).sort(pl.col("weight").abs(), descending=True).head(TOP_LAGS)
-    rows = signed.select("lag", "weight", "head").iter_rows()
-    named = ", ".join(f"{lag} d {w:+.3f} (head {head})" for lag, w, head in rows)
-    table.add_row(KERNEL, named, f"{size[KERNEL]:.3g}")
+    rows = e.attention.drop_nulls("lag").filter(
+        pl.col("head").is_null(), pl.col("channel").is_null()
+    )
+    top = rows.sort("weight", descending=True)
+    table = Table("path", "largest lags", "change without", title="attention over lags")
+    mean = top.filter(path=SOFTMAX).head(TOP_LAGS).select("lag", "weight")
+    named = ", ".join(f"{lag} d {weight:.1%}" for lag, weight in mean.iter_rows())
+    table.add_row(SOFTMAX, named, f"{size[SOFTMAX]:.1%}")
+    signed = top.filter(path=KERNEL).head(TOP_LAGS)
+    columns = signed.select("lag", "weight", "strongest", "strongest_weight").iter_rows()
+    named = ", ".join(
+        f"{lag} d rms {weight:.3f} (channel {channel} {strongest:+.3f})"
+        for lag, weight, channel, strongest in columns
+    )
+    table.add_row(KERNEL, named, f"{size[KERNEL]:.1%}")
     return table
 
 

@@ -24,6 +24,7 @@ min_stocks_per_day = 10
 [model]
 hidden = 8
 lookback_days = 8
+san = { slice_days = 4, spans = [1, 2] }
 attention_heads = 1
 fan = { k = 1 }
 gat = { heads = [1] }
@@ -71,6 +72,10 @@ def test_from_training_to_files(invoke: Invoke, run: RunPaths, tmp_path: Path) -
     told = invoke("explain", run.best, "--out", out, "--permute", 3, "--json")
     summary = json.loads(told.out)
     assert {Path(file) for file in summary["files"]} == set(out.iterdir())
+    attention = pl.read_parquet(out / "attention.parquet")
+    by_lag = attention.filter(pl.col("channel").is_null())
+    assert summary["attention"] == by_lag.to_dicts()
+    assert len(by_lag.filter(path="kernel").drop_nulls("lag")) == 8
     assert summary["selection"] == pl.read_parquet(out / "selection.parquet").to_dicts()
     shuffled = [row["name"] for row in summary["effects"] if row["kind"] == "feature"]
     assert sorted(shuffled) == sorted(row["feature"] for row in summary["selection"][:3])

@@ -68,12 +68,13 @@ def _make_model(
     chunk_tokens: int = 64,
     strengths: float | None = None,
     features: int = FEATURES,
+    without: tuple[str, ...] = (),
 ) -> ATFT:
     """A tiny model in eval mode; `strengths` draws strengths and lag kernels of that size."""
     config = ModelConfig(
         hidden=8, lookback_days=LOOKBACK, attention_heads=2, dropout=dropout,
         fan=FanConfig(k=2, kind=kind), san=SanConfig(slice_days=3, spans=(1, 2)),
-        gat=GatConfig(heads=(4, 2)),
+        gat=GatConfig(heads=(4, 2)), without=without,
     )  # fmt: skip
     inputs = ModelInputs(features, fan_columns, SECTORS, HORIZONS)
     model = ATFT(config, inputs, chunk_tokens)

@@ -1,5 +1,6 @@
 """Inspection: exact sums over live tokens, equal to what the forward pass used."""
 
+import copy
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -99,64 +100,87 @@ def test_days_without_a_past_look_at_themselves(
     assert found.tokens == len(only_today_NT)
     assert found.weight_AL[:, 0].tolist() == pytest.approx([found.tokens] * 2)
     assert not found.weight_AL[:, 1:].any(), "a dead day got attention"
-    assert not found.softmax_square_L[1:].any()
+
+
+def square_change(model: ATFT, batch: Batch, other: ATFT) -> float:
+    """Σ ‖difference‖² of what two models' attentions return, over live tokens."""
+    _, one = spied(model.attention, lambda: model(batch))
+    _, two = spied(other.attention, lambda: other(batch))
+    return float((one[0] - two[0])[live_tokens(batch)].square().sum())
 
 
 def test_without_a_kernel_the_softmax_path_is_all(
     make_model: MakeModel, make_batch: MakeBatch
 ) -> None:
     model, batch = make_model(), make_batch(days=20)
-    inputs, _ = spied(model.attention.out, lambda: model(batch))
     found = look(model, batch).attention
-    live_NS = live_tokens(batch)
-    assert found.softmax_square == pytest.approx(float(inputs[0][live_NS].square().sum()), rel=1e-5)
     assert found.kernel_square == 0.0
-    assert not found.kernel_square_AL.any()
+    assert not found.kernel_HL.any()
+    without = copy.deepcopy(model)
+    with torch.no_grad():  # nothing comes through values of zero
+        without.attention.value.weight.zero_()
+        without.attention.value.bias.zero_()
+    expected = square_change(model, batch, without)
+    assert found.softmax_square == pytest.approx(expected, rel=1e-5)
+    assert expected > 0.0
 
 
-def test_both_paths_add_up_to_what_the_attention_uses(
+def test_the_kernels_size_is_the_change_that_zero_makes(
     make_model: MakeModel, make_batch: MakeBatch
 ) -> None:
-    """The kernel's share is the difference that setting it to zero makes."""
     model, batch = make_model(strengths=0.5), make_batch(days=20)
-    whole, _ = spied(model.attention.out, lambda: model(batch))
     found = look(model, batch).attention
+    without = copy.deepcopy(model)
     with torch.no_grad():
-        model.attention.lag_kernel.zero_()
-    softmax, _ = spied(model.attention.out, lambda: model(batch))
-    lagged_NSH = (whole[0] - softmax[0])[live_tokens(batch)]
-    assert found.kernel_square == pytest.approx(float(lagged_NSH.square().sum()), rel=1e-4)
+        without.attention.lag_kernel.zero_()
+    expected = square_change(model, batch, without)
+    assert found.kernel_square == pytest.approx(expected, rel=1e-5)
+    assert expected > 0.0
+    _, outputs = spied(model.attention, lambda: model(batch))
+    whole = float(outputs[0][live_tokens(batch)].square().sum())
+    assert found.output_square == pytest.approx(whole, rel=1e-5)
 
 
-def test_a_kernel_set_by_hand_shows_at_its_lag(
+def test_kappa_is_in_its_own_unit_whatever_the_basis(
     make_model: MakeModel, make_batch: MakeBatch
 ) -> None:
-    model, batch, head, lag = make_model(), make_batch(), 1, 3
+    """A single day set by hand shows at its channel and lag, the mean of all at every lag."""
+    model, channel = make_model(), 5
     with torch.no_grad():
-        model.attention.lag_kernel[head, lag] = -2.0
-    _, values = spied(model.attention.value, lambda: model(batch))
-    found = look(model, batch).attention
-    value_NTH = values[0] * batch.alive_NT.unsqueeze(-1)
-    value_NSH = value_NTH[:, batch.context - lag : -lag][live_tokens(batch)]
-    expected = 4.0 * float(value_NSH[:, 4:].square().sum())
-    assert float(found.kernel_square_AL[head, lag]) == pytest.approx(expected, rel=1e-5)
-    assert found.kernel_square == pytest.approx(expected, rel=1e-5)
-    assert int((found.kernel_square_AL > 0).sum()) == 1
+        model.attention.lag_kernel[channel, 3] = -2.0
+        model.attention.lag_kernel[channel + 1, -1] = 1.0  # the mean of all lags
+    kernel_HL = look(model, make_batch()).attention.kernel_HL
+    assert kernel_HL.shape == (8, 8)
+    assert kernel_HL[channel].tolist() == [0.0] * 3 + [-2.0] + [0.0] * 4
+    assert kernel_HL[channel + 1].tolist() == pytest.approx([8**-0.5] * 8)
+    assert not kernel_HL[:channel].any()
 
 
 def test_sums_are_exact_under_autocast(make_model: MakeModel, make_batch: MakeBatch) -> None:
     attention, batch = make_model(strengths=0.5).attention, make_batch()
-    x_NTH = torch.randn(*batch.alive_NT.shape, 8)
+    x_NTH, code_NTH = torch.randn(2, *batch.alive_NT.shape, 8)
     totals, squares = [], []
     for enabled in (False, True):
         rounded = torch.autocast("cpu", torch.bfloat16, enabled=enabled)
-        with torch.no_grad(), rounded, watching_attention(attention) as watch:
-            attention(x_NTH, batch.alive_NT, batch.context)
-        found = watch.sums()
+        with torch.no_grad(), rounded, watching_attention(attention, batch) as watch:
+            attention(x_NTH, code_NTH, batch.alive_NT, batch.context)
+            found = watch.sums()
+        assert torch.equal(found.kernel_HL, attention.kernel().double())
         totals.append(found.weight_AL.sum(1) / found.tokens)
         squares.append(found.kernel_square)
     torch.testing.assert_close(totals[1], totals[0], rtol=1e-5, atol=0.0)
     assert squares[1] == pytest.approx(squares[0], rel=0.02), "values are rounded, sums are not"
+
+
+@pytest.mark.parametrize("part", ["lstm", "attention", "static"])
+def test_a_model_without_a_part_of_its_trunk(
+    make_model: MakeModel, make_batch: MakeBatch, part: str
+) -> None:
+    found = look(make_model(without=(part,)), make_batch())
+    assert (found.attention is None) == (part == "attention")
+    twice = found + found
+    assert (twice.attention is None) == (part == "attention")
+    assert float(found.selection.mean_weight.sum()) == pytest.approx(1.0)
 
 
 def dimension_sums(value_G: Tensor) -> dict[str, float]:
@@ -244,6 +268,7 @@ def test_batches_add_up(make_model: MakeModel, make_batch: MakeBatch) -> None:
     torch.testing.assert_close(twice.selection.mean_weight, once.selection.mean_weight)
     torch.testing.assert_close(twice.attention.weight_AL, 2 * once.attention.weight_AL)
     assert twice.attention.softmax_square == pytest.approx(2 * once.attention.softmax_square)
+    assert torch.equal(twice.attention.kernel_HL, once.attention.kernel_HL)
     assert once.graph is not None
     assert twice.graph is not None
     torch.testing.assert_close(twice.graph.attention_WAG[1], 2 * once.graph.attention_WAG[1])

@@ -1,5 +1,6 @@
 """Parts switched off and features shuffled, for as long as a context lasts and no longer."""
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -19,6 +20,9 @@ def test_parts_are_those_the_model_has(make_model: MakeModel) -> None:
     assert parts(make_model()) == ALL
     assert parts(make_model(("graph",))) == ("graph", "lag_kernel", "sectors")
     assert parts(make_model(fan_columns=())) == ("graph", "lag_kernel", "sectors")
+    assert parts(make_model(("graph",), without=("attention",))) == ("graph", "sectors")
+    assert parts(make_model(("graph",), without=("static",))) == ("graph", "lag_kernel")
+    assert parts(make_model(without=("lstm",))) == ALL
     refused = pytest.raises(ConfigError, match=r"'fan': this model has graph, lag_kernel, sectors")
     with refused, switched_off(make_model(("graph",)), "fan"):
         pytest.fail("entered")
@@ -36,14 +40,40 @@ def test_each_part_matters_once_it_is_open(
         assert torch.equal(model(batch).point_SNQ, before), "not restored"
 
 
-@pytest.mark.parametrize("part", ALL)
+@pytest.mark.parametrize("part", ALL[:-1])  # sectors weigh the code from the start
 def test_a_closed_part_changes_nothing(
     make_model: MakeModel, make_batch: MakeBatch, part: str
 ) -> None:
-    model, batch = make_model(), make_batch()  # strengths, kernels and FiLM are 0
+    model, batch = make_model(), make_batch()  # strengths and kernels are 0
     with torch.no_grad(), switched_off(model, part):
         without = model(batch).point_SNQ
     torch.testing.assert_close(without, model(batch).point_SNQ)
+
+
+def test_without_sectors_it_does_not_matter_which_a_stock_is_in(
+    make_model: MakeModel, make_batch: MakeBatch
+) -> None:
+    model, batch = make_model(strengths=0.5), make_batch()
+    other = dataclasses.replace(batch, sector_N=(batch.sector_N + 1) % 3)
+    with torch.no_grad():
+        assert not torch.allclose(model(batch).point_SNQ, model(other).point_SNQ, atol=1e-5)
+        with switched_off(model, "sectors"):
+            assert torch.equal(model(batch).point_SNQ, model(other).point_SNQ)
+
+
+@pytest.mark.parametrize("left_out", ["lstm", "attention", "static"])
+def test_a_smaller_trunk_keeps_its_other_parts(
+    make_model: MakeModel, make_batch: MakeBatch, left_out: str
+) -> None:
+    model, batch = make_model(without=(left_out,)), make_batch()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+        before = model(batch).point_SNQ
+        for part in parts(model):
+            with switched_off(model, part):
+                assert not torch.allclose(model(batch).point_SNQ, before, atol=1e-6), part
+            assert torch.equal(model(batch).point_SNQ, before), part
 
 
 @pytest.mark.parametrize("part", ["graph", "lag_kernel"])

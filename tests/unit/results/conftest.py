@@ -218,6 +218,7 @@ TINY: dict[str, Any] = {
     "slices": {"days": 30, "context_days": 8},
     "model": {
         "hidden": 8, "lookback_days": 8, "attention_heads": 2, "gat": {"heads": [2]},
+        "san": {"slice_days": 2, "spans": [1, 4]},
         "quantiles": [0.025, 0.5, 0.975],
     },
     "phases": {

@@ -18,6 +18,7 @@ from atft_hpo.results.explain import Explanation, ExplanationFiles, explain, wri
 from atft_hpo.results.explain_effects import forecast_change
 from atft_hpo.results.predict import forecast_checkpoint
 from atft_hpo.training.checkpoint import checkpoint_sha256, load_checkpoint, save_checkpoint
+from atft_hpo.training.forecast import load_model
 from atft_hpo.training.loop import run_phases
 from atft_hpo.training.report import Decision
 
@@ -28,7 +29,9 @@ COLUMNS = {
     ],
     "selection_months": ["month", "tokens", "feature", "weight"],
     "selection_sectors": ["sector", "tokens", "feature", "weight"],
-    "attention": ["path", "head", "lag", "weight", "size"],
+    "attention": [
+        "path", "head", "channel", "lag", "weight", "strongest", "strongest_weight", "size",
+    ],
     "graph": [
         "layer", "head", "dimension", "edge_type", "edges", "attention", "uniform", "relative",
     ],
@@ -100,12 +103,28 @@ def test_attention_sums_to_one_over_lags(trained: Any, found: Explanation) -> No
     assert set(sums["head"]) == {None, 0, 1}
     assert sums["weight"].to_list() == pytest.approx([1.0] * 3)
     assert set(sums["len"]) == {trained.config.model.lookback_days}
-    kernel = found.attention.filter(path="kernel").drop_nulls("lag")
-    weights = load_checkpoint(trained.paths.best)["model"]["attention.lag_kernel"]
-    np.testing.assert_allclose(kernel["weight"].to_numpy(), weights.flatten().numpy())
+    assert softmax["channel"].null_count() == len(softmax)
     whole = found.attention.filter(pl.col("lag").is_null())
     assert whole["path"].to_list() == ["softmax", "kernel"]
     assert (whole["size"] > 0).all()
+
+
+def test_the_kernel_is_shown_by_channel_and_lag(trained: Any, found: Explanation) -> None:
+    kernel_HL = load_model(trained.paths.best, trained.panel)[0].attention.kernel().detach().numpy()
+    kernel = found.attention.filter(path="kernel").drop_nulls("lag")
+    assert kernel["head"].null_count() == len(kernel)
+    channels = kernel.drop_nulls("channel")
+    assert kernel_HL.any()
+    np.testing.assert_allclose(channels["weight"], kernel_HL.ravel(), rtol=1e-6)
+    hidden, lookback = kernel_HL.shape
+    pairs = [(h, lag) for h in range(hidden) for lag in range(lookback)]
+    assert channels.select("channel", "lag").rows() == pairs
+    by_lag = kernel.filter(pl.col("channel").is_null())
+    assert by_lag["lag"].to_list() == list(range(lookback))
+    np.testing.assert_allclose(by_lag["weight"], (kernel_HL**2).mean(0) ** 0.5, rtol=1e-5)
+    largest = kernel_HL[by_lag["strongest"].to_numpy(), by_lag["lag"].to_numpy()]
+    np.testing.assert_allclose(by_lag["strongest_weight"], largest, rtol=1e-6)
+    np.testing.assert_allclose(np.abs(largest), np.abs(kernel_HL).max(0))
 
 
 def test_graph_shares_sum_to_one(found: Explanation) -> None:
@@ -124,6 +143,10 @@ def test_strengths_are_named(trained: Any, found: Explanation) -> None:
     fan = rows.filter(parameter="selection.added.fan.strength")
     assert fan["element"].unique().to_list() == ["returns__1d"]
     assert fan["channel"].to_list() == ["residual", "main", "energy", "scale"]
+    san = rows.filter(parameter="selection.added.san.strength")
+    assert san["channel"].to_list() == [
+        "standard 2d", "log_std 2d", "mean 2d", "standard 8d", "log_std 8d", "mean 8d",
+    ]  # fmt: skip
     forecast = rows.filter(parameter="main_forecast.strength")
     assert forecast["element"].to_list() == ["1 d", "5 d"]
     assert set(forecast["module"]) == {"fan"}
@@ -179,18 +202,43 @@ def test_a_part_of_strength_zero_has_no_effect_at_all(trained: Any, tmp_path: Pa
 
 def test_a_favoured_feature_and_a_kernel_set_by_hand_show(trained: Any, tmp_path: Path) -> None:
     content = load_checkpoint(trained.paths.best)
-    bias_F, kernel_AL = (
+    bias_F, kernel_HB = (
         content["model"][name] for name in ("selection.weigh.norm.bias", "attention.lag_kernel")
     )
     bias_F[:] = torch.tensor([-9.0, 9.0])  # inside, the decomposed column comes last
-    kernel_AL[...] = 0.0
-    kernel_AL[1, 4] = -3.0
+    kernel_HB[...] = 0.0
+    kernel_HB[6, 4] = -3.0  # the basis begins with single days
     save_checkpoint(tmp_path / "set.pt", content)
     found = explain(tmp_path / "set.pt", trained.panel, "validation")
     assert found.selection.row(0, named=True)["feature"] == "returns__1d"
     kernel = found.attention.filter(path="kernel").drop_nulls("lag").filter(pl.col("weight") != 0)
-    assert kernel.select("head", "lag", "weight").rows() == [(1, 4, -3.0)]
-    assert kernel["size"].item() > 0
+    assert kernel.drop_nulls("channel").select("channel", "lag", "weight").rows() == [(6, 4, -3.0)]
+    by_lag = kernel.filter(pl.col("channel").is_null()).drop("head", "channel", "size", "path")
+    assert by_lag.rows() == [(4, pytest.approx(3.0 / 8**0.5), 6, -3.0)]
+
+
+LEFT_OUT = {
+    "lstm": ("recurrence.",),
+    "attention": ("attention.",),
+    "static": ("enrichment.embedding.", "enrichment.film.", "enrichment.meaning."),
+}
+"""Prefixes of the parameters that a model without the part lacks."""
+
+
+@pytest.mark.parametrize("part", list(LEFT_OUT))
+def test_a_model_without_a_part_of_its_trunk(trained: Any, tmp_path: Path, part: str) -> None:
+    content = load_checkpoint(trained.paths.best)
+    weights = {n: w for n, w in content["model"].items() if not n.startswith(LEFT_OUT[part])}
+    assert len(weights) < len(content["model"])
+    config = dump_config(with_values(trained.config, {"model.without": [part]}))
+    save_checkpoint(tmp_path / "cut.pt", content | {"model": weights, "config": config})
+    found = explain(tmp_path / "cut.pt", trained.panel, "validation")
+    assert found.attention.columns == COLUMNS["attention"]
+    assert found.attention.is_empty() == (part == "attention")
+    lost = {"lstm": set(), "attention": {"lag_kernel"}, "static": {"sectors"}}[part]
+    parts = {*found.modules, "fan_forecast", "lag_kernel", "sectors"}
+    assert set(found.effects["name"]) == parts - lost
+    assert len(write_explanation(found, tmp_path / "out")) == 6 + len(COLUMNS)
 
 
 def test_without_the_graph_its_table_is_empty(trained: Any, tmp_path: Path) -> None:

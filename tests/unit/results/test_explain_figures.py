@@ -5,15 +5,19 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
+import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from atft_hpo.config.schema import ModelConfig, SanConfig
+from atft_hpo.model.inspection_attention import AttentionSums
 from atft_hpo.results import explain_figures as figures
 from atft_hpo.results.explain import Explanation, explain
 from atft_hpo.results.explain_axes import LONGEST_NAME, plain, short, signed_text
-from atft_hpo.results.explain_frames import _channel, attention_frame
+from atft_hpo.results.explain_frames import attention_frame, channel_names
 from atft_hpo.results.explain_rich import explanation_tables
 from atft_hpo.training.checkpoint import load_checkpoint, save_checkpoint
 
@@ -60,7 +64,7 @@ def test_every_figure_is_a_png_with_something_on_it(
 
 def test_the_overview_names_features_parts_and_where_it_comes_from(found: Explanation) -> None:
     said = texts(figures.overview(found))
-    for word in ("signal__a", "returns__1d", "head 1", "same sector", "graph", "sectors"):
+    for word in ("signal__a", "returns__1d", "channel 1", "same sector", "graph", "sectors"):
         assert word in said
     assert f"{found.tokens:,} live tokens" in said
     assert found.origin["checkpoint_sha256"][:12] in said
@@ -69,6 +73,7 @@ def test_the_overview_names_features_parts_and_where_it_comes_from(found: Explan
 def test_panels_without_data_say_why(bare: Explanation) -> None:
     assert "the graph is off" in texts(figures.graph(bare))
     assert "all strengths are 0; module off" in texts(figures.strengths(bare))
+    assert "κ is 0 everywhere" in texts(figures.attention(bare))
     assert "--permute" in texts(figures.effects(bare))
 
 
@@ -101,12 +106,38 @@ def test_four_hundred_features_show_the_top_and_say_so(found: Explanation) -> No
     assert figures._png(figure).startswith(b"\x89PNG"), "a $ in a name is no formula"
 
 
+def test_san_channels_carry_the_days_they_look_at() -> None:
+    names = channel_names(ModelConfig(san=SanConfig(slice_days=5, spans=(1, 4))))["san"]
+    assert names == [
+        "standard 5d", "log_std 5d", "mean 5d", "standard 20d", "log_std 20d", "mean 20d",
+    ]  # fmt: skip
+    cut = ModelConfig(lookback_days=20, san=SanConfig(slice_days=10, spans=(4, 8)))
+    assert channel_names(cut)["san"][::3] == ["standard 20d", "standard 20d #2"]
+
+
+def test_the_kernels_map_begins_with_its_strongest_channel(found: Explanation) -> None:
+    channels, lags = 50, 8
+    kernel_HL = np.random.default_rng(0).normal(size=(channels, lags))
+    kernel_HL[17] *= 10
+    weight_AL = torch.ones(2, lags, dtype=torch.float64)
+    sums = AttentionSums(8.0, torch.from_numpy(kernel_HL), weight_AL, 1.0, 0.25, 4.0)
+    frame = attention_frame(sums)
+    assert frame.columns == found.attention.columns
+    assert frame.filter(pl.col("lag").is_null())["size"].to_list() == [0.5, 0.25]
+    figure = figures.attention(dataclasses.replace(found, attention=frame))
+    said = texts(figure)
+    assert "top 30 of 50" in said
+    assert "softmax 50%, kernel 25%" in said
+    order = [text.get_text() for text in figure.axes[2].get_yticklabels()]
+    assert order[0] == "channel 17"
+    assert len(order) == 30
+    np.testing.assert_array_equal(figure.axes[2].images[0].get_array()[0], kernel_HL[17])
+
+
 def test_names_and_numbers() -> None:
     assert short("a" * LONGEST_NAME) == "a" * LONGEST_NAME
     assert len(short("a" * 50 + "z")) == LONGEST_NAME - 1
     assert short("a" * 50 + "z").endswith("z")
-    assert _channel(("a", "b"), 1) == "b"
-    assert _channel(("a", "b"), 3) == "b 2"
     assert plain("$x$") == r"\$x\$"
     assert signed_text(-0.0004, 3) == "0.000"
     assert signed_text(0.25, 2) == "+0.25"
