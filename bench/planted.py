@@ -72,6 +72,8 @@ def main(
     config = with_values(
         market_config(None, None, market_seed), GPU_PROFILE if profile == "gpu" else {}
     )
+    if quick:  # one run has all cores
+        config = with_values(config, {"runtime.threads": len(os.sched_getaffinity(0))})
     names = ["full"] if quick else _chosen(variants)
     plan = [(name, seed) for seed in range(1 if quick else seeds) for name in names]
     panel = prepare_panel(config.data, Volume(out), typer.echo)
