@@ -42,8 +42,9 @@ class DenseGATv2(nn.Module):
     ) -> Tensor:  # fmt: skip
         """[S, N, inputs], int64 [S, N, K], [S, N, K, E], bool [S, N, K] → [S, N, outputs].
 
-        `prior_SNK` is added to the scores of all heads. Where `mask_SNK` is False the neighbour (whatever its index) is left out; a node without
-        any neighbour gets the bias, as in torch_geometric.
+        `prior_SNK` is added to the scores of all heads. Where `mask_SNK` is False the neighbour
+        (whatever its index) is left out; a node without any neighbour gets the bias, as in
+        torch_geometric.
         """
         source_SNKAd = self._split(_gather(self.source(x_SNH), neighbours_SNK))
         target_SN1Ad = self._split(self.target(x_SNH)).unsqueeze(2)

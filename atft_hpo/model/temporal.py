@@ -141,7 +141,8 @@ class BandAttention(nn.Module):
 
     def kernel(self) -> Tensor:
         """κ, float32 [H, L]: what each value channel adds of each lag."""
-        out: Tensor = self.lag_kernel.float() @ self.basis
+        with torch.autocast(self.basis.device.type, enabled=False):
+            out: Tensor = self.lag_kernel.float() @ self.basis
         return out
 
     def _split(self, x_NTH: Tensor) -> Tensor:

@@ -97,10 +97,9 @@ def _dead_parts(model: ATFT, gradients: Mapping[str, Tensor | None]) -> list[str
     for name in used:
         claims.setdefault(name.split(".")[0], []).append(name)
     for group, parameters in model.parameter_groups().items():
-        if group == "graph":  # one part already, all of it behind a strength that starts at zero
-            continue
         members = [name for p in parameters if (name := names[id(p)]) in used]
-        claims[f"group {group!r}"] = members
+        # The graph is one part already, all of it behind a strength that starts at zero.
+        claims[f"group {group!r}"] = [n for n in members if n.split(".")[0] != "graph"]
         if group == "strengths":
             claims |= {name: [name] for name in members}
     return sorted(c for c, members in claims.items() if members and not alive & set(members))
@@ -112,7 +111,9 @@ def module_of(name: str) -> str | None:
 
 
 def _in_use(model: ATFT, name: str) -> bool:
-    """Whether a parameter belongs to a part that is computed."""
+    """Whether a parameter belongs to a part that is computed, and not only behind a zero."""
+    if name.startswith("code.") and not model.enrichment.static:
+        return False  # all that reads it is the lag kernel, which starts at zero
     return all(m in model.active for prefix, m in _OWNERS.items() if name.startswith(prefix))
 
 

@@ -5,7 +5,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import elu, linear
 
-from atft_hpo.model.graph import LAG_DAYS, DenseGATv2, GraphAttention, NodeEncoder
+from atft_hpo.model.graph import (
+    CORRELATION_PRIOR,
+    LAG_DAYS,
+    DenseGATv2,
+    GraphAttention,
+    NodeEncoder,
+)
 
 geometric = pytest.importorskip("torch_geometric.nn")
 
@@ -127,3 +133,30 @@ def test_zero_strength_adds_nothing_with_a_live_gradient() -> None:
     messages.sum().backward()
     assert graph.strength.grad is not None
     assert graph.strength.grad.all()
+
+
+def test_attention_begins_with_the_correlations() -> None:
+    """Two neighbours, ρ = .8 and .3: the stronger one has e^(4 · .5) times the weight."""
+    layer = DenseGATv2(4, 4, 1, edges=2, dropout=0.0)
+    with torch.no_grad():
+        layer.attention.zero_()
+    graph = GraphAttention(3, 4, (1,), edges=2, dropout=0.0)
+    x_SNH = torch.randn(1, 3, 4)
+    neighbours = torch.tensor([[[1, 2], [0, 2], [0, 1]]])
+    edges = torch.tensor([[0.8, 1.0], [0.3, 1.0]]).expand(1, 3, 2, 2)
+    prior = (edges * graph.edge_prior).sum(-1)
+    out = layer(x_SNH, neighbours, edges, torch.ones(1, 3, 2, dtype=torch.bool), prior)
+    strong, weak = (layer.source(x_SNH)[0, i] for i in (1, 2))
+    share = torch.tensor([0.8 * CORRELATION_PRIOR, 0.3 * CORRELATION_PRIOR]).softmax(0)
+    assert torch.allclose(out[0, 0], share[0] * strong + share[1] * weak + layer.bias, atol=1e-6)
+
+
+def test_the_prior_is_learned_from_the_first_open_step() -> None:
+    graph = GraphAttention(3, 4, (1,), edges=2, dropout=0.0)
+    torch.nn.init.ones_(graph.strength)
+    x_NTF, state_SNH = torch.randn(3, 9, 3), torch.randn(1, 3, 4)
+    neighbours = torch.tensor([[[1, 2], [0, 2], [0, 1]]])
+    alive = torch.ones(3, 9, dtype=torch.bool)
+    graph(x_NTF, state_SNH, alive, neighbours, torch.rand(1, 3, 2, 2))[..., 0].sum().backward()
+    assert graph.edge_prior.grad is not None
+    assert graph.edge_prior.grad.abs().sum() > 0

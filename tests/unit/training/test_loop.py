@@ -132,6 +132,24 @@ def test_values_are_the_objective_and_its_mean_within_the_phase(whole: Whole) ->
     assert reports[3].smoothed == pytest.approx((reports[2].value + reports[3].value) / 2)
 
 
+@pytest.mark.parametrize(
+    "without", [("lstm",), ("attention",), ("static",), ("lstm", "attention"), ("attention", "static")]
+)
+def test_a_model_without_parts_of_its_trunk_trains(
+    without: tuple[str, ...], config_of: ConfigOf, panel: Panel, tmp_path: Path
+) -> None:
+    config = config_of(
+        model={"without": list(without)},
+        phases={name: {"epochs": 1} for name in ("baseline", "adaptive_norm", "augmentation")},
+    )
+    result = run_phases(config, panel, RunPaths(tmp_path), CPU, go_on)
+    assert result.ending is Ending.COMPLETE
+    model, _ = load_model(RunPaths(tmp_path).best, panel)
+    left_out = {"lstm": model.recurrence, "attention": model.attention}
+    assert all(left_out[name] is None for name in without if name in left_out)
+    assert model.enrichment.static == ("static" not in without)
+
+
 def test_the_planted_signal_is_found(whole: Whole) -> None:
     result, _, reports = whole
     assert result.value is not None
