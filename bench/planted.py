@@ -43,7 +43,7 @@ from planted_truth.findings import (
 from planted_truth.market import market_config
 from planted_truth.runs import PhaseTruth, train_variant
 from planted_truth.table import print_report
-from planted_truth.variants import VARIANTS
+from planted_truth.variants import DEFAULT, VARIANTS
 
 GPU_PROFILE = {
     "data.synthetic.stocks": 2000,
@@ -58,7 +58,7 @@ GPU_PROFILE = {
 def main(
     quick: Annotated[bool, typer.Option("--quick", help="One seed, the full model only.")] = False,
     profile: Annotated[Literal["cpu", "gpu"], typer.Option(help="Size of everything.")] = "cpu",
-    variants: Annotated[str, typer.Option(help="Comma list; all when empty.")] = "",
+    variants: Annotated[str, typer.Option(help="Comma list, or all.")] = ",".join(DEFAULT),
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of each variant.")] = 3,
     market_seed: Annotated[int, typer.Option(min=0, help="Seed of the market.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0 = cores, 1 on a GPU.")] = 0,
@@ -72,6 +72,8 @@ def main(
     config = with_values(
         market_config(None, None, market_seed), GPU_PROFILE if profile == "gpu" else {}
     )
+    if quick:  # one run has all cores
+        config = with_values(config, {"runtime.threads": len(os.sched_getaffinity(0))})
     names = ["full"] if quick else _chosen(variants)
     plan = [(name, seed) for seed in range(1 if quick else seeds) for name in names]
     panel = prepare_panel(config.data, Volume(out), typer.echo)
@@ -84,7 +86,7 @@ def main(
 
 
 def _chosen(variants: str) -> list[str]:
-    names = variants.split(",") if variants else list(VARIANTS)
+    names = list(VARIANTS) if variants == "all" else variants.split(",")
     if unknown := [name for name in names if name not in VARIANTS]:
         raise typer.BadParameter(f"{', '.join(unknown)}: expected some of {', '.join(VARIANTS)}")
     return names

@@ -179,6 +179,6 @@ def _group(name: str) -> str:
         return "strengths"
     if last.endswith("kernel"):
         return "kernels"
-    if "bias" in last or owner == "norm" or last.startswith("norm"):
+    if "bias" in last or owner == "norm" or last.startswith("norm") or last == "edge_prior":
         return "no_decay"
     return "graph" if name.startswith("graph.") else "weights"

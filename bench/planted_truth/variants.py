@@ -1,7 +1,7 @@
 """The full model and what is left of it without one of its modules.
 
-An ablation is trained anew, like the full model, up to the end of the graph phase: it is compared
-with the full model there.
+An ablation is trained anew, like the full model, up to the end of the phase in which its part has
+been learned, and compared with the full model there.
 """
 
 from dataclasses import dataclass
@@ -9,8 +9,6 @@ from typing import Any
 
 from atft_hpo.config.schema import PHASE_NAMES, Config
 from atft_hpo.config.toml import with_values
-
-_COMPARED = ("baseline", "adaptive_norm", "gat")
 
 
 @dataclass(frozen=True)
@@ -22,6 +20,8 @@ class Variant:
     """Modules of the phase table that stay off."""
     changes: tuple[tuple[str, Any], ...] = ()
     """Other configuration."""
+    end: str = "adaptive_norm"
+    """The last phase of an ablation."""
     part: str | None = None
     """The planted part that the missing module is there for."""
     least_loss: float | None = None
@@ -34,7 +34,7 @@ class Variant:
             phase = getattr(base.phases, name)
             modules = [m for m in phase.modules if m not in self.without]
             values[f"phases.{name}.modules"] = modules
-            if not self.is_full and name not in _COMPARED:
+            if not self.is_full and PHASE_NAMES.index(name) > PHASE_NAMES.index(self.end):
                 values[f"phases.{name}.epochs"] = 0
         return with_values(base, values)
 
@@ -51,7 +51,7 @@ VARIANTS = {
         Variant("no_fan", without=("fan",), part="e_commensurate", least_loss=0.8),
         Variant("dft_fan", changes=(("model.fan.kind", "dft"),), part="e_arbitrary"),
         Variant("no_san", without=("san",), part="c_drift"),
-        Variant("no_graph", without=("graph",), part="d_links", least_loss=0.9),
+        Variant("no_graph", without=("graph",), end="gat", part="d_links", least_loss=0.9),
         Variant(
             "no_static", changes=(("model.without", ["static"]),), part="f_sector", least_loss=0.9
         ),
@@ -63,3 +63,5 @@ VARIANTS = {
         ),
     )
 }  # fmt: skip
+DEFAULT = tuple(name for name in VARIANTS if name not in ("no_lstm", "no_attention"))
+"""What the CPU profile has time for: LSTM and attention are left out together, not each alone."""

@@ -221,6 +221,7 @@ def test_a_graph_without_preferences_is_uniform(
     with torch.no_grad():
         for layer in model.graph.layers:
             layer.get_parameter("attention").zero_()
+        model.graph.edge_prior.zero_()
     found = look(model, make_batch()).graph
     assert found is not None
     for attention_G in torch.cat(found.attention_WAG):
