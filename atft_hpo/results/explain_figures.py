@@ -90,7 +90,7 @@ def strengths(e: Explanation) -> Figure:
         e, "Strengths: how far each module has opened (all start at 0)",
         14.0, 3.6 + 0.24 * max(rows, 12),
     )  # fmt: skip
-    grid = figure.add_gridspec(2, 3, width_ratios=[4, 3, 3])
+    grid = figure.add_gridspec(2, 3, width_ratios=[3, 4, 2])
     panels.channels(figure.add_subplot(grid[:, 0]), e.strengths, "fan", TOP)
     panels.channels(figure.add_subplot(grid[:, 1]), e.strengths, "san", TOP)
     panels.units(figure.add_subplot(grid[0, 2]), e.strengths)

@@ -60,7 +60,7 @@ def kernel(axes: Axes, attention: pl.DataFrame, count: int) -> None:
     axes.imshow(kernel_HL[order], cmap=DIVERGING, vmin=-bound, vmax=bound, aspect="auto")
     lag_ticks(axes, kernel_HL.shape[1])
     more = f"top {count} of {len(kernel_HL)}" if count < len(kernel_HL) else "all channels"
-    note = f"{more} by size; blue > 0, red < 0; full colour: {bound:.2g}"
+    note = f"{more} by size; blue > 0, red < 0; darkest: ±{bound:.2g}"
     titled(axes, title, note, x=LAG)
     axes.set_yticks(range(len(order)), [f"channel {table['channel'][int(h)]}" for h in order])
     axes.tick_params(axis="y", length=0, labelsize=8)
@@ -86,4 +86,4 @@ def kernel_by_lag(axes: Axes, attention: pl.DataFrame) -> None:
     legend(axes)
     sizes = attention.filter(pl.col("lag").is_null()).select("path", "size")
     shares = ", ".join(f"{path} {size:.0%}" for path, size in sizes.iter_rows())
-    titled(axes, title, f"change of the output without a path: {shares}", x=LAG, y="κ")
+    titled(axes, title, f"change of the output without a path: {shares}", x=LAG, y="value of κ")
