@@ -28,7 +28,7 @@ def test_schema_has_every_key_with_its_meaning(invoke: Invoke) -> None:
 def test_schema_of_a_section(invoke: Invoke) -> None:
     assert invoke("study", "schema", "model.fan.").out == (
         'model.fan.kind = "dft"\n'
-        "    `lsq`: least-squares sinusoids on an oversampled frequency grid.\n"
+        "    `lsq`: least-squares sinusoids of any frequency, `dft`: the bins of the lookback.\n"
         "model.fan.k = 2\n"
         "    Frequencies in the main component; 0 bypasses it exactly.\n"
     )

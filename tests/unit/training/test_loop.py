@@ -133,7 +133,8 @@ def test_values_are_the_objective_and_its_mean_within_the_phase(whole: Whole) ->
 
 
 @pytest.mark.parametrize(
-    "without", [("lstm",), ("attention",), ("static",), ("lstm", "attention"), ("attention", "static")]
+    "without",
+    [("lstm",), ("attention",), ("static",), ("lstm", "attention"), ("attention", "static")],
 )
 def test_a_model_without_parts_of_its_trunk_trains(
     without: tuple[str, ...], config_of: ConfigOf, panel: Panel, tmp_path: Path
