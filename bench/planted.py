@@ -30,6 +30,7 @@ from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import dump_config, with_values
 from atft_hpo.data.panel import Panel
 from atft_hpo.data.prepare import prepare_panel
+from atft_hpo.data.splits import date_split
 from atft_hpo.errors import ConfigError
 from atft_hpo.paths import Volume
 from planted_truth.ceilings import part_ceilings
@@ -167,11 +168,18 @@ def _report(
         "selection_weights": ends[0].selection if ends else None,
         "ceilings": ceilings,
         "oracle_ic": config.data.synthetic.oracle_ic,
-        "training_samples": int(panel.alive[: round(len(panel.dates) * 0.7)].sum()),
+        "training_samples": _training_samples(panel, config),
         "targets": [dataclasses.asdict(target) for target in targets(runs, ceilings)],
         "seconds": seconds,
         "versions": {"atft_hpo": atft_hpo.__version__, "torch": torch.__version__},
     }
+
+
+def _training_samples(panel: Panel, config: Config) -> int:
+    manifest = panel.manifest
+    horizon, delay = max(manifest.horizons_days), manifest.delay_days
+    train = date_split(len(panel.dates), config.split, horizon, delay).train
+    return int(panel.alive[train.start : train.stop].sum())
 
 
 if __name__ == "__main__":

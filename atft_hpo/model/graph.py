@@ -38,7 +38,7 @@ class DenseGATv2(nn.Module):
 
     def forward(
         self, x_SNH: Tensor, neighbours_SNK: Tensor, edge_SNKE: Tensor, mask_SNK: Tensor,
-        prior_SNK: Tensor | float = 0.0,
+        prior_SNK: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """[S, N, inputs], int64 [S, N, K], [S, N, K, E], bool [S, N, K] → [S, N, outputs].
 
@@ -51,7 +51,7 @@ class DenseGATv2(nn.Module):
         edge_SNKAd = self._split(self.edge(edge_SNKE))
         mixed = F.leaky_relu(source_SNKAd + target_SN1Ad + edge_SNKAd, NEGATIVE_SLOPE)
         score_SNKA = (mixed * self.attention).sum(dim=-1).float()
-        if isinstance(prior_SNK, Tensor):
+        if prior_SNK is not None:
             score_SNKA = score_SNKA + prior_SNK.float().unsqueeze(-1)
         weight_SNKA: Tensor = self.dropout(_masked_softmax(score_SNKA, mask_SNK.unsqueeze(-1)))
         mixed_SNAd = (weight_SNKA.unsqueeze(-1) * source_SNKAd).sum(dim=2)

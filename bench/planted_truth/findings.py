@@ -4,6 +4,7 @@ Shares are of the attainable: a part's β over its ceiling, the total correlatio
 over √(Σ share · ceiling). Means are over seeds; standard errors are their spread over √seeds.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -106,9 +107,7 @@ def _keeps_what_it_learned(
     The standard error is that of the earlier phase's mean and the fall's own, whichever is larger.
     """
     worst = 0.0
-    for before, after in zip(
-        list(zip(*runs, strict=True)), list(zip(*runs, strict=True))[1:], strict=False
-    ):
+    for before, after in itertools.pairwise(zip(*runs, strict=True)):
         for key in ("total", *ceilings):
             old, new = ([_value(truth, key) for truth in phase] for phase in (before, after))
             falls = [a - b for a, b in zip(old, new, strict=True)]
