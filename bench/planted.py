@@ -76,7 +76,8 @@ def main(
     if quick:  # one run has all cores
         config = with_values(config, {"runtime.threads": len(os.sched_getaffinity(0))})
     names = ["full"] if quick else _chosen(variants)
-    plan = [(name, seed) for seed in range(1 if quick else seeds) for name in names]
+    # Full models first: ablations begin with the phases that they share with them.
+    plan = [(name, seed) for name in names for seed in range(1 if quick else seeds)]
     panel = prepare_panel(config.data, Volume(out), typer.echo)
     ceilings = part_ceilings(panel, config)
     runs = _train_all(plan, config, panel, _workers(workers, profile), out / "runs")
@@ -129,7 +130,7 @@ def _run(name: str, config: Config, panel: Path, folder: Path) -> list[PhaseTrut
     if file.is_file():
         return [PhaseTruth(**record) for record in json.loads(file.read_text(encoding="utf-8"))]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    phases = train_variant(config, opened, device)
+    phases = train_variant(config, opened, device, folder / f"shared-{_program()[:12]}")
     stage = file.with_suffix(".tmp")
     stage.write_text(json.dumps([dataclasses.asdict(p) for p in phases]), encoding="utf-8")
     stage.replace(file)

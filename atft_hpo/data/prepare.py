@@ -18,7 +18,7 @@ from atft_hpo.config.schema import DataConfig
 from atft_hpo.data.features import build_features
 from atft_hpo.data.pack import Progress, pack_table, silent
 from atft_hpo.data.panel import STORE_VERSION, Panel
-from atft_hpo.data.synthetic import synthetic_table
+from atft_hpo.data.synthetic import MARKET_VERSION, synthetic_table
 from atft_hpo.errors import ConfigError, DataError, VolumeError
 from atft_hpo.paths import PanelPaths, Volume
 
@@ -61,7 +61,9 @@ def _digest(config: DataConfig) -> str:
     unused = {name for name, used in sections.items() if not used}
     digest = hashlib.sha256(f"{__version__} {STORE_VERSION}".encode())
     digest.update(config.model_dump_json(exclude={"path", *unused}).encode())
-    if config.source != "synthetic":
+    if config.source == "synthetic":
+        digest.update(str(MARKET_VERSION).encode())
+    else:
         for file in _files(_input(config)):
             digest.update(_identity(file))
     return digest.hexdigest()

@@ -26,6 +26,8 @@ from atft_hpo.config.schema import DataConfig, SyntheticConfig
 from atft_hpo.data.synthetic_parts import PART_SHARES, Floats, Market, autoregressive, plant
 from atft_hpo.errors import VolumeError
 
+MARKET_VERSION = 2
+"""Counts changes of what a configuration draws."""
 CLUSTER_STOCKS = 5
 _STOCKS_PER_SECTOR = 10
 _MAX_SECTORS = 11

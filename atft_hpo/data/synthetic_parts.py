@@ -55,7 +55,10 @@ COMMENSURATE_DAYS, COMMENSURATE_BINS = 40, range(2, 20)
 last 40 days can take out at once."""
 ARBITRARY_PERIODS = (4.0, 30.0)
 CYCLE_AMPLITUDE = 5.0
-"""Of a fast cycle, against an informative part of unit variance."""
+"""Root mean square over stocks of a fast cycle's amplitude, against an informative part of unit
+variance. Amplitudes are Rayleigh, so that the cycle's value on a random day is normal: then today's
+value alone says no more of the informative part than its share of the variance, .07. Under a sine
+of one amplitude for all it says .25, since what lies beyond the amplitude cannot be cycle."""
 SLOW_PERIODS, SLOW_AMPLITUDE = (40.0, 120.0), 4.0
 LEVEL_SPREAD, LEVEL_PERSISTENCE = 2.0, 0.995
 SCALE_SWING, SCALE_SPREAD, SCALE_PERSISTENCE = 0.8, 0.4, 0.99
@@ -153,7 +156,8 @@ def _arbitrary(market: Market, rng: np.random.Generator) -> Drawn:
 
 def _under_cycle(name: str, market: Market, period_N: Floats, rng: np.random.Generator) -> Drawn:
     signal = rng.standard_normal(market.listed_DN.shape)
-    return {name: signal + CYCLE_AMPLITUDE * _cycle(signal.shape, period_N, rng)}, signal
+    amplitude_N = rng.rayleigh(CYCLE_AMPLITUDE / np.sqrt(2), signal.shape[1])
+    return {name: signal + amplitude_N * _cycle(signal.shape, period_N, rng)}, signal
 
 
 def _cycle(shape: tuple[int, int], period_N: Floats, rng: np.random.Generator) -> Floats:

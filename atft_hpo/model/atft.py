@@ -97,8 +97,8 @@ class ATFT(nn.Module):
         x_NTF, alive_NT = batch.x_NTF.float(), batch.alive_NT
         today = slice(batch.context, None)
         channels = self.channels(batch) if batch.channels is None else batch.channels
-        selected_NTH = self.selection(x_NTF, alive_NT, channels)
-        lstm_NTH = self.recurrence(selected_NTH) if self.recurrence else selected_NTH
+        selected_NTH, heard_NTH = self.selection(x_NTF, alive_NT, channels)
+        lstm_NTH = self.recurrence(selected_NTH, heard_NTH) if self.recurrence else selected_NTH
         code_NTH = self.code(x_NTF * self.plain).float()
         enriched_NTH = self.enrichment(lstm_NTH, code_NTH, batch.sector_N)
         attended_NSH = (
@@ -171,6 +171,17 @@ class ATFT(nn.Module):
         live_NS = batch.alive_NT[:, batch.context :]
         weight_BF = self.selection.weights(batch.x_NTF[:, batch.context :][live_NS].float())
         return weight_BF.mean(dim=0)
+
+    @torch.no_grad()
+    def code_weights(self) -> Tensor:
+        """How strongly the code takes each feature in, float32 [F]: column norms, which sum to 1.
+
+        The code is the features' other way in, beside variable selection: what matters by its
+        course in time or by its sector, and says nothing by itself today, comes through it.
+        """
+        norm_F = (self.code.weight.float() * self.plain).norm(dim=0)
+        total = norm_F.sum().clamp(min=torch.finfo(norm_F.dtype).tiny)
+        return torch.div(norm_F, total)
 
 
 def _group(name: str) -> str:

@@ -1,7 +1,7 @@
 """Variable selection: one gated residual network per feature, and a network that weighs them.
 
     selection = VariableSelection(features, fan_columns, hidden, dropout, chunk_tokens, added)
-    selected_NTH = selection(x_NTF, alive_NT, channels)
+    selected_NTH, heard_NTH = selection(x_NTF, alive_NT, channels)
 
 Source: Lim et al. 2021, §4.2 (equations 6–8). No loop runs over features. Networks of one number
 are interpolated between knots (see `tabulated`); those of the FAN columns, which take added
@@ -71,36 +71,48 @@ class VariableSelection(nn.Module):
             {name: AddedChannels(len(fan_columns), size, hidden) for name, size in sizes.items()}
         )
 
-    def forward(self, x_NTF: Tensor, alive_NT: Tensor, channels: Mapping[str, Tensor]) -> Tensor:
-        """[N, T, F], bool [N, T], {"fan" | "san": [N, T, F_fan, c]} → float32 [N, T, H].
+    def forward(
+        self, x_NTF: Tensor, alive_NT: Tensor, channels: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """[N, T, F], bool [N, T], {"fan" | "san": [N, T, F_fan, c]} → float32 [N, T, H] twice.
 
-        Dead tokens are 0. The result does not depend on `chunk_tokens`, up to rounding.
+        The sum over all features, and over those that are no FAN columns (all, if there are no
+        others). Dead tokens are 0. The result does not depend on `chunk_tokens`, up to rounding.
         """
         token_B = _tokens(alive_NT)
         x_BF = self._ordered(x_NTF.flatten(0, 1).index_select(0, token_B))
         weight_BF = self.dropout(self._chunked_weights(x_BF))
         x_Bo, x_Bf = x_BF.tensor_split([self.tabulated], dim=1)
         weight_Bo, weight_Bf = weight_BF.tensor_split([self.tabulated], dim=1)
-        out_BH = x_BF.new_zeros(len(x_BF), self.hidden)
+        plain_BH = x_BF.new_zeros(len(x_BF), self.hidden)
         with torch.autocast(x_NTF.device.type, enabled=False):
             if self.tabulated:
                 knots_FM = self.knots.expand(self.tabulated, -1)
-                out_BH = out_BH + interpolated_sum(x_Bo, weight_Bo, self.networks(knots_FM).mT)
+                plain_BH = interpolated_sum(x_Bo, weight_Bo, self.networks(knots_FM).mT)
+            all_BH = plain_BH
             if len(self.columns):
                 added = [
                     (self.added[name](), c.flatten(0, 1).index_select(0, token_B))
                     for name, c in sorted(channels.items())
                 ]
                 fan_inputs = (x_Bf, weight_Bf, added, self.chunk_tokens)
-                out_BH = out_BH + self.fan_networks.weighted_sum(*fan_inputs)
-        out_BH = out_BH * float(x_BF.shape[1] ** 0.5)
-        dense_BH = out_BH.new_zeros(alive_NT.numel(), self.hidden).index_copy(0, token_B, out_BH)
-        return dense_BH.view(*alive_NT.shape, -1) * alive_NT.unsqueeze(-1)
+                all_BH = plain_BH + self.fan_networks.weighted_sum(*fan_inputs)
+        selected_NTH = self._dense(all_BH, token_B, alive_NT)
+        if not self.tabulated:
+            return selected_NTH, selected_NTH
+        return selected_NTH, self._dense(plain_BH, token_B, alive_NT)
 
     def weights(self, x_BF: Tensor) -> Tensor:
         """Softmax weights of features in the order given, float32 [B, F]."""
         ordered_BF = self._weigh(self._ordered(x_BF))
         return torch.empty_like(ordered_BF).index_copy(1, self.order, ordered_BF)
+
+    def _dense(self, sum_BH: Tensor, token_B: Tensor, alive_NT: Tensor) -> Tensor:
+        """Tokens back in their places [N, T, H], times √F."""
+        scaled_BH = sum_BH * float(len(self.order) ** 0.5)
+        dense_BH = scaled_BH.new_zeros(alive_NT.numel(), self.hidden)
+        dense_NTH = dense_BH.index_copy(0, token_B, scaled_BH).view(*alive_NT.shape, -1)
+        return dense_NTH * alive_NT.unsqueeze(-1)
 
     def _ordered(self, x_BF: Tensor) -> Tensor:
         return x_BF.float().index_select(1, self.order)

@@ -1,6 +1,6 @@
 """The trunk over time: LSTM, static enrichment, causal interpretable attention, feed-forward.
 
-    lstm_NTH = Recurrence(...)(selected_NTH)
+    lstm_NTH = Recurrence(...)(selected_NTH, heard_NTH)
     enriched_NTH = StaticEnrichment(...)(lstm_NTH, code_NTH, sector_N)
     attended_NSH = BandAttention(...)(enriched_NTH, code_NTH, alive_NT, context)
     state_NSH = FeedForward(...)(attended_NSH, lstm_NTH[:, context:])
@@ -23,7 +23,12 @@ BLOCK_DAYS = 16
 
 
 class Recurrence(nn.Module):
-    """LSTM over the days of each stock with a gated skip around it."""
+    """LSTM over the days of each stock with a gated skip around it.
+
+    The LSTM hears of no FAN column: their course in time is FAN's and SAN's to tell (their channels
+    look back over the whole lookback), and their cycles would fill its states. They join at the
+    skip.
+    """
 
     def __init__(self, hidden: int, layers: int, dropout: float) -> None:
         super().__init__()
@@ -31,11 +36,11 @@ class Recurrence(nn.Module):
         self.lstm = nn.LSTM(hidden, hidden, layers, batch_first=True, dropout=between)
         self.gate = GatedSkip(hidden, dropout)
 
-    def forward(self, selected_NTH: Tensor) -> Tensor:
-        """float32 [N, T, H] → float32 [N, T, H]."""
+    def forward(self, selected_NTH: Tensor, heard_NTH: Tensor) -> Tensor:
+        """float32 [N, T, H] twice → float32 [N, T, H]."""
         # Many CPUs have no LSTM in bf16; on a GPU autocast may choose.
-        with torch.autocast(selected_NTH.device.type, enabled=selected_NTH.is_cuda):
-            states_NTH, _ = self.lstm(selected_NTH)
+        with torch.autocast(heard_NTH.device.type, enabled=heard_NTH.is_cuda):
+            states_NTH, _ = self.lstm(heard_NTH)
         out: Tensor = self.gate(states_NTH, selected_NTH)
         return out
 

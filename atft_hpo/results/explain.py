@@ -128,7 +128,7 @@ def explain(
     chosen = day_range(panel, source.split, days, allow_test=allow_test)
     model = model.to(device)
     seen = _inspect(model, source, chosen, config)
-    selection = selection_frame(seen.selection, panel)
+    selection = selection_frame(seen.selection, model.code_weights(), panel)
     effects = [*module_effects(model), *shuffle_effects(selection, panel, shuffles)]
     return Explanation(
         origin=_origin(checkpoint, panel, chosen, config),

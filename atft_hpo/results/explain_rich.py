@@ -34,9 +34,14 @@ def _heading(e: Explanation) -> Text:
 def _features(e: Explanation, count: int) -> Table:
     shown = min(count, len(e.selection))
     title = f"features: {shown} of {len(e.selection)} by selection weight"
-    table = Table("", "feature", "weight", "× equal", "std", title=title)
+    table = Table("", "feature", "weight", "× equal", "std", "code", title=title)
     for row in e.selection.head(shown).iter_rows(named=True):
-        weight = (f"{row['weight']:.2%}", f"{row['relative']:.2f}", f"{row['std']:.2%}")
+        weight = (
+            f"{row['weight']:.2%}",
+            f"{row['relative']:.2f}",
+            f"{row['std']:.2%}",
+            f"{row['code']:.2%}",
+        )
         table.add_row(str(row["rank"]), Text(row["feature"]), *weight)
     return table
 

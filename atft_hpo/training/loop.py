@@ -63,7 +63,8 @@ def run_phases(
     Raises:
         HealthGateError: the network is dead before epoch 1, or a module when it is switched on.
         NonFiniteError: a loss, a gradient or the objective is NaN or infinite.
-        CheckpointError: `resume_from` is damaged, or of another configuration or panel.
+        CheckpointError: `resume_from` is damaged, of another panel, or of another configuration of
+            phases that have begun.
         VolumeError: the volume is full; what was written before is intact.
     """
     run = RunState.begin(config, panel, device)

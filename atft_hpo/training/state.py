@@ -34,14 +34,10 @@ from atft_hpo.training.objective import best_epoch
 from atft_hpo.training.optimizer import make_optimizer
 from atft_hpo.training.phases import Phase, phase_over, phases_of
 from atft_hpo.training.report import EpochReport
+from atft_hpo.training.shaping import shaping
 
 CONTENT_VERSION = 2
 """Counts changes of last.pt; another version cannot be resumed."""
-_FREE_TO_CHANGE: dict[str, Any] = {
-    "study": True, "data": True, "search": True, "budget": True, "provenance": True,
-    "runtime": {"threads"},
-}  # fmt: skip
-"""Sections that do not shape training (the panel's fingerprint stands for `data`)."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +160,8 @@ class RunState:
     def restore(self, last: Path) -> None:
         """Stand where the run that wrote `last` stood.
 
+        Phases that had not begun there may be configured otherwise here.
+
         Raises:
             CheckpointError: `last` is absent, altered, of another configuration, panel or version.
         """
@@ -210,15 +208,12 @@ class RunState:
                 f"{self.panel.fingerprint[:12]}; resume on the same panel, or train again"
             )
         before = parse_config(content["config"], str(last))
-        if _shaping(before) != _shaping(self.config):
+        begun = {report["phase_name"] for report in content["history"]}
+        if shaping(before, begun) != shaping(self.config, begun):
             raise CheckpointError(
-                f"{last}: written under another configuration; resume with the configuration it "
-                "was started with, or train again"
+                f"{last}: written under another configuration of phases that have begun; resume "
+                "with the configuration it was started with, or train again"
             )
-
-
-def _shaping(config: Config) -> dict[str, Any]:
-    return config.model_dump(mode="json", exclude=_FREE_TO_CHANGE)
 
 
 def _fields(best: BestEpoch | None) -> dict[str, Any]:

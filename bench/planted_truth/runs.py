@@ -1,7 +1,10 @@
 """Train one variant on a planted market, and see after each phase what of the truth it holds."""
 
+import dataclasses
+import json
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +17,11 @@ from atft_hpo.data.slices import SliceSource
 from atft_hpo.data.synthetic_truth import oracle_share
 from atft_hpo.model.atft import ATFT
 from atft_hpo.paths import RunPaths
-from atft_hpo.training.checkpoint import load_checkpoint
+from atft_hpo.training.checkpoint import load_checkpoint, write_atomically
 from atft_hpo.training.forecast import ForecastTable, forecast_panel, new_model
 from atft_hpo.training.loop import run_phases
 from atft_hpo.training.report import Decision, EpochReport
+from atft_hpo.training.shaping import phase_key
 
 
 @dataclass(frozen=True)
@@ -33,31 +37,64 @@ class PhaseTruth:
     coverage_90: float
     """Share of labels between the 5 % and the 95 % quantile."""
     selection: dict[str, float]
-    """Mean selection weight by feature."""
+    """Weight by feature: the mean of its selection weight and its share of the code, which are
+    the features' two ways into the trunk. Sums to 1."""
     seconds: float
-    """Wall time since the start of the run."""
+    """Wall time since the start of the run, shared phases included."""
     samples_per_second: float
     """Of the phase's last epoch."""
 
 
-def train_variant(config: Config, panel: Panel, device: torch.device) -> list[PhaseTruth]:
-    """Train `config` through its phases; one record a phase."""
+def train_variant(
+    config: Config, panel: Panel, device: torch.device, shared: Path
+) -> list[PhaseTruth]:
+    """Train `config` through its phases; one record a phase.
+
+    Phases that another variant has been through just so are taken from the folder `shared`, and
+    those that this one goes through are left there.
+    """
     torch.set_num_threads(config.runtime.threads or torch.get_num_threads())
     source = SliceSource(panel, config, device)
-    phases: list[PhaseTruth] = []
-    started = time.monotonic()
+    resume_from, phases = _shared_start(config, panel, shared)
+    started = time.monotonic() - (phases[-1].seconds if phases else 0.0)
     with tempfile.TemporaryDirectory() as folder:
         paths = RunPaths(Path(folder))
 
         def on_epoch(report: EpochReport) -> Decision:
-            if report.epoch + 1 == getattr(config.phases, report.phase_name).epochs:
-                model = _model_of(paths.last, report, config, panel).to(device)
+            ends = report.epoch + 1 == getattr(config.phases, report.phase_name).epochs
+            if ends and report.phase_name not in [truth.phase for truth in phases]:
                 seconds = time.monotonic() - started
-                phases.append(_truth(model, source, panel, config, report, seconds))
+                with torch.random.fork_rng():  # a look at the run changes nothing of it
+                    model = _model_of(paths.last, report, config, panel).to(device).eval()
+                    phases.append(_truth(model, source, panel, config, report, seconds))
+                _share(config, panel, phases, paths.last, shared)
             return Decision.CONTINUE
 
-        run_phases(config, panel, paths, device, on_epoch)
+        run_phases(config, panel, paths, device, on_epoch, resume_from)
     return phases
+
+
+def _shared_start(
+    config: Config, panel: Panel, shared: Path
+) -> tuple[Path | None, list[PhaseTruth]]:
+    """The longest beginning of `config` that is in `shared`: its last.pt and its phases."""
+    names = [name for name, _ in config.phases.in_order]
+    for count in range(len(names), 0, -1):
+        kept = shared / f"{phase_key(config, panel, names[:count])}.pt"
+        if kept.is_file():
+            records = json.loads(kept.with_suffix(".json").read_text(encoding="utf-8"))
+            return kept, [PhaseTruth(**record) for record in records]
+    return None, []
+
+
+def _share(
+    config: Config, panel: Panel, phases: Sequence[PhaseTruth], last: Path, shared: Path
+) -> None:
+    key = phase_key(config, panel, [truth.phase for truth in phases])
+    records = [dataclasses.asdict(truth) for truth in phases]
+    # The checkpoint comes last: where it is, its records are too.
+    write_atomically(shared / f"{key}.json", json.dumps(records).encode())
+    write_atomically(shared / f"{key}.pt", last.read_bytes())
 
 
 def _model_of(last: Path, report: EpochReport, config: Config, panel: Panel) -> ATFT:
@@ -108,5 +145,5 @@ def _selection(
     model: ATFT, source: SliceSource, days: range, names: tuple[str, ...]
 ) -> dict[str, float]:
     weights = [model.selection_weights(source.batch(i)) for i in source.evaluation_plan(days)]
-    mean_F = torch.stack(weights).mean(0).tolist()
-    return dict(zip(names, mean_F, strict=True))
+    mean_F = (torch.stack(weights).mean(0) + model.code_weights()) / 2
+    return dict(zip(names, mean_F.tolist(), strict=True))

@@ -129,8 +129,8 @@ def test_top_decile_counts_what_the_trunk_needs() -> None:
     assert true_features_in_top_decile(half) == pytest.approx(6 / len(TRUE))
 
 
-def test_a_tiny_run_records_every_phase(config: Config, panel: Panel) -> None:
-    phases = train_variant(config, panel, torch.device("cpu"))
+def test_a_tiny_run_records_every_phase(config: Config, panel: Panel, tmp_path: Path) -> None:
+    phases = train_variant(config, panel, torch.device("cpu"), tmp_path)
     assert [found.phase for found in phases] == list(PHASES)
     last = phases[-1]
     assert list(last.betas) == list(PART_SHARES)
@@ -138,6 +138,19 @@ def test_a_tiny_run_records_every_phase(config: Config, panel: Panel) -> None:
     assert 0.5 < last.coverage_90 <= 1.0
     assert sum(last.selection.values()) == pytest.approx(1.0, abs=1e-3)
     assert list(by_phase([phases], dict.fromkeys(PART_SHARES, 1.0))) == list(PHASES)
+
+
+def test_a_variant_begins_with_the_phases_that_it_shares(
+    config: Config, panel: Panel, tmp_path: Path
+) -> None:
+    cpu = torch.device("cpu")
+    full = train_variant(VARIANTS["full"].config(config, 5), panel, cpu, tmp_path / "shared")
+    no_fan = VARIANTS["no_fan"].config(config, 5)
+    begun = train_variant(no_fan, panel, cpu, tmp_path / "shared")
+    alone = train_variant(no_fan, panel, cpu, tmp_path / "alone")
+    assert begun[0] == full[0]
+    assert begun[1].betas == alone[1].betas
+    assert begun[1].betas != full[1].betas
 
 
 def test_the_program_continues_where_it_was(

@@ -44,7 +44,7 @@ def test_is_the_weighted_sum_of_the_networks() -> None:
     ) + module.fan_networks.weighted_sum(x_BF[:, columns], weight_BF[:, columns], added, 999)
     expected_BH = FEATURES**0.5 * expected_BH
     expected = expected_BH.view(*alive_NT.shape, -1) * alive_NT.unsqueeze(-1)
-    assert torch.allclose(module(x_NTF, alive_NT, channels), expected, atol=1e-5)
+    assert torch.allclose(module(x_NTF, alive_NT, channels)[0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("columns", [COLUMNS, (), tuple(range(FEATURES))])
@@ -55,8 +55,8 @@ def test_chunks_change_neither_result_nor_gradient(chunk: int, columns: tuple[in
     results = []
     for size in (16, chunk):
         module = selection(chunk=size, columns=columns)
-        out = module(x_NTF, alive_NT, channels)
-        out.square().sum().backward()
+        out, heard = module(x_NTF, alive_NT, channels)
+        (out.square().sum() + heard.square().sum()).backward()
         results.append((out, [p.grad for p in module.parameters() if p.grad is not None]))
     (out_a, grads_a), (out_b, grads_b) = results
     assert torch.allclose(out_a, out_b, atol=1e-6)
@@ -73,7 +73,7 @@ def test_recomputation_sees_the_same_dropout() -> None:
 
     def loss() -> Tensor:
         torch.manual_seed(3)
-        return (module(x_NTF, alive_NT, channels) * direction).sum()
+        return (module(x_NTF, alive_NT, channels)[0] * direction).sum()
 
     (gradient,) = torch.autograd.grad(loss(), strength)
     with torch.no_grad():
@@ -88,22 +88,42 @@ def test_recomputation_sees_the_same_dropout() -> None:
 
 def test_dropout_drops_features_in_training_only() -> None:
     module, (x_NTF, alive_NT, _) = selection(dropout=0.5), inputs()
-    assert not torch.equal(module(x_NTF, alive_NT, {}), module(x_NTF, alive_NT, {}))
+    assert not torch.equal(module(x_NTF, alive_NT, {})[0], module(x_NTF, alive_NT, {})[0])
     module.eval()
-    assert torch.equal(module(x_NTF, alive_NT, {}), module(x_NTF, alive_NT, {}))
+    assert torch.equal(module(x_NTF, alive_NT, {})[0], module(x_NTF, alive_NT, {})[0])
+
+
+def test_what_the_lstm_hears_leaves_out_the_fan_columns() -> None:
+    module, (x_NTF, alive_NT, channels) = selection().eval(), inputs()
+    all_NTH, heard_NTH = module(x_NTF, alive_NT, channels)
+    with torch.no_grad():
+        for networks in module.fan_networks.parameters():
+            networks.zero_()
+    without_NTH, same_NTH = module(x_NTF, alive_NT, {})
+    assert torch.equal(heard_NTH, same_NTH)
+    assert torch.allclose(without_NTH, heard_NTH, atol=1e-6)
+    assert not torch.allclose(all_NTH, heard_NTH, atol=1e-2)
+
+
+@pytest.mark.parametrize("columns", [(), tuple(range(FEATURES))])
+def test_where_all_or_none_are_fan_columns_the_lstm_hears_all(columns: tuple[int, ...]) -> None:
+    x_NTF, alive_NT, _ = inputs()
+    all_NTH, heard_NTH = selection(columns=columns).eval()(x_NTF, alive_NT, {})
+    assert torch.equal(all_NTH, heard_NTH)
 
 
 def test_dead_tokens_are_zero_and_change_nothing() -> None:
     module, (x_NTF, alive_NT, channels) = selection().eval(), inputs()
-    out = module(x_NTF, alive_NT, channels)
+    out, heard = module(x_NTF, alive_NT, channels)
     assert not out[~alive_NT].any()
+    assert not heard[~alive_NT].any()
     x_NTF[~alive_NT] = 7.0
-    assert torch.equal(module(x_NTF, alive_NT, channels), out)
+    assert torch.equal(module(x_NTF, alive_NT, channels)[0], out)
 
 
 def test_no_live_token() -> None:
     module, (x_NTF, alive_NT, channels) = selection(), inputs()
-    out = module(x_NTF, torch.zeros_like(alive_NT), channels)
+    out, _ = module(x_NTF, torch.zeros_like(alive_NT), channels)
     out.sum().backward()
     assert not out.any()
 
@@ -111,7 +131,7 @@ def test_no_live_token() -> None:
 def test_all_tokens_at_once_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """The CUDA path computes dead tokens too, to keep shapes static."""
     module, (x_NTF, alive_NT, channels) = selection().eval(), inputs()
-    out = module(x_NTF, alive_NT, channels)
+    out, _ = module(x_NTF, alive_NT, channels)
     everything = torch.arange(alive_NT.numel())
     monkeypatch.setattr("atft_hpo.model.selection._tokens", lambda _: everything)
-    assert torch.allclose(module(x_NTF, alive_NT, channels), out, atol=1e-6)
+    assert torch.allclose(module(x_NTF, alive_NT, channels)[0], out, atol=1e-6)

@@ -144,7 +144,16 @@ def test_recurrence_is_causal(layers: int) -> None:
     x_NTH = torch.randn(3, 10, HIDDEN)
     changed = x_NTH.clone()
     changed[:, 6:] += 1.0
-    assert torch.equal(module(x_NTH)[:, :6], module(changed)[:, :6])
+    assert torch.equal(module(x_NTH, x_NTH)[:, :6], module(changed, changed)[:, :6])
+
+
+def test_what_the_lstm_does_not_hear_passes_by_it() -> None:
+    module = Recurrence(HIDDEN, 1, dropout=0.2).eval()
+    selected_NTH, heard_NTH = torch.randn(2, 3, 10, HIDDEN)
+    changed_NTH = selected_NTH.clone()
+    changed_NTH[:, 4] += 1.0
+    differs_T = (module(selected_NTH, heard_NTH) != module(changed_NTH, heard_NTH)).any(-1).any(0)
+    assert differs_T.nonzero().flatten().tolist() == [4]
 
 
 def test_feed_forward_keeps_shape() -> None:

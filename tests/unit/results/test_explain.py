@@ -25,7 +25,7 @@ from atft_hpo.training.report import Decision
 COLUMNS = {
     "selection": [
         "rank", "feature", "family", "normalisation", "decomposed", "weight", "relative", "std",
-        "day_std", "share_of_family",
+        "day_std", "code", "share_of_family",
     ],
     "selection_months": ["month", "tokens", "feature", "weight"],
     "selection_sectors": ["sector", "tokens", "feature", "weight"],
@@ -77,6 +77,8 @@ def test_tokens_are_the_live_cells_of_the_days(trained: Any, found: Explanation)
 
 def test_selection_sums_to_one_in_every_table(trained: Any, found: Explanation) -> None:
     table = found.selection
+    assert table["code"].sum() == pytest.approx(1.0)
+    assert (table.filter("decomposed")["code"] == 0.0).all()
     assert sorted(table["feature"]) == sorted(trained.panel.feature_names)
     assert table["weight"].sum() == pytest.approx(1.0)
     assert table["weight"].is_sorted(descending=True)

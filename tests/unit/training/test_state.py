@@ -118,7 +118,9 @@ def test_restoring_gives_the_state_that_was_saved(
     assert other.seconds >= run.content()["seconds"] - 1.0
 
 
-@pytest.mark.parametrize("key", ["model.dropout", "phases.gat.lr", "seed", "portfolio.cost_bps"])
+@pytest.mark.parametrize(
+    "key", ["model.dropout", "phases.baseline.lr", "seed", "portfolio.cost_bps"]
+)
 def test_another_configuration_is_refused(
     key: str, single: Config, panel: Panel, tmp_path: Path
 ) -> None:
