@@ -45,6 +45,7 @@ from planted_truth.market import market_config
 from planted_truth.runs import PhaseTruth, train_variant
 from planted_truth.table import print_report
 from planted_truth.variants import DEFAULT, VARIANTS
+from processes import begin_worker
 
 GPU_PROFILE = {
     "data.synthetic.stocks": 2000,
@@ -107,7 +108,7 @@ def _train_all(
     folder.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("spawn")
     runs: dict[str, dict[int, list[PhaseTruth]]] = defaultdict(dict)
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, context, begin_worker) as pool:
         jobs = {
             pool.submit(_run, name, VARIANTS[name].config(config, seed), panel.root, folder): (
                 name, seed,

@@ -10,7 +10,6 @@ within a training.
 
 import io
 import multiprocessing
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -25,6 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from atft_hpo.errors import AtftHpoError
 from atft_hpo.training.checkpoint import write_atomically
+from processes import begin_worker
 from real_stocks.folds import Fold
 from real_stocks.models import MODELS, forecast_key
 from real_stocks.samples import Scores, Setup, Task, ensemble
@@ -137,8 +137,8 @@ def _named(job: Job) -> Iterator[None]:
 
 
 def _begin(threads: int) -> None:
-    """A process of its own: few threads, and Ctrl-C ends it without a word."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """A process of its own, with few threads."""
+    begin_worker()
     torch.set_num_threads(threads)
     threadpool_limits(threads)
 
