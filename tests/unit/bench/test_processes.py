@@ -34,6 +34,6 @@ def test_a_killed_programs_worker_does_not_live_on(tmp_path: Path) -> None:
     workers = psutil.Process(parent.pid).children(recursive=True)
     assert workers
     parent.kill()
-    parent.wait()
+    parent.communicate()
     _, alive = psutil.wait_procs(workers, timeout=20)
     assert not alive
