@@ -16,6 +16,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import time
 from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -120,6 +121,7 @@ def _train_all(
             runs[name][seed] = job.result()
             last = runs[name][seed][-1]
             typer.echo(f"{name} seed {seed}: total {last.total:.3f}, {last.seconds:.0f} s")
+    shutil.rmtree(_shared(folder), ignore_errors=True)  # states of phases: only for runs to come
     return {name: [found[seed] for seed in sorted(found)] for name, found in runs.items()}
 
 
@@ -131,11 +133,16 @@ def _run(name: str, config: Config, panel: Path, folder: Path) -> list[PhaseTrut
     if file.is_file():
         return [PhaseTruth(**record) for record in json.loads(file.read_text(encoding="utf-8"))]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    phases = train_variant(config, opened, device, folder / f"shared-{_program()[:12]}")
+    phases = train_variant(config, opened, device, _shared(folder))
     stage = file.with_suffix(".tmp")
     stage.write_text(json.dumps([dataclasses.asdict(p) for p in phases]), encoding="utf-8")
     stage.replace(file)
     return phases
+
+
+def _shared(folder: Path) -> Path:
+    """Where variants leave the ends of their phases for one another."""
+    return folder / f"shared-{_program()[:12]}"
 
 
 def _program() -> str:
