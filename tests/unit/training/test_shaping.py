@@ -32,7 +32,7 @@ BASELINE = ("baseline",)
         ("search.sampler.seed", 3, True),
         ("phases.baseline.lr", 0.25, False),
         ("phases.baseline.epochs", 9, False),
-        ("model.san.slice_days", 3, False),  # shapes parameters, which are drawn at the start
+        ("model.san.spans", [1], False),  # shapes parameters, which are drawn at the start
         ("loss.point", "huber", False),
         ("objective.smoothing_epochs", 3, False),
         ("seed", 3, False),
