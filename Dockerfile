@@ -12,9 +12,11 @@
 ARG BASE_IMAGE=python:3.12-slim-bookworm
 
 FROM ${BASE_IMAGE} AS base
-RUN command -v python3 >/dev/null \
-    || { apt-get update && apt-get install --yes --no-install-recommends python3 \
-         && rm -rf /var/lib/apt/lists/*; }
+# libgomp1: OpenMP, which LightGBM's wheel looks for in the system.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends libgomp1 \
+         $(command -v python3 >/dev/null || echo python3) \
+    && rm -rf /var/lib/apt/lists/*
 
 FROM base AS build
 RUN python3 -c 'import ensurepip' 2>/dev/null \

@@ -182,6 +182,27 @@ class GatConfig(Section):
     """Attention heads per layer; the length is the number of layers."""
 
 
+class TreesConfig(Section):
+    """Gradient-boosted trees (LightGBM) that forecast first and that the net corrects."""
+
+    rounds: Annotated[int, Field(ge=0)] = 0
+    """Trees per horizon; 0: the net forecasts alone."""
+    learning_rate: Positive = 0.05
+    """Shrinkage of each tree."""
+    leaves: Annotated[int, Field(ge=2)] = 31
+    """Leaves per tree at most."""
+    min_leaf_samples: Count = 1000
+    """Samples per leaf at least; cut to .5 % of all samples on a small panel."""
+    l2: NonNegative = 10.0
+    """Penalty on leaf values."""
+    feature_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    """Share of the features that each tree may use."""
+    sample_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    """Share of the samples that each tree sees."""
+    blocks: Annotated[int, Field(ge=2)] = 4
+    """Parts of the train range; the net learns beside trees that have not seen the part."""
+
+
 class ModelConfig(Section):
     """ATFT-GAT-FAN."""
 
@@ -202,6 +223,7 @@ class ModelConfig(Section):
     fan: FanConfig = FanConfig()
     san: SanConfig = SanConfig()
     gat: GatConfig = GatConfig()
+    trees: TreesConfig = TreesConfig()
     without: tuple[Literal["lstm", "attention", "static"], ...] = ()
     """Parts of the trunk left out, for ablations; FAN, SAN and graph are left out by phase."""
 

@@ -42,6 +42,8 @@ class Batch:
     """Index in the panel of the first of the S days."""
     stocks: Tensor
     """int64 [N]: indices of the stocks in the panel."""
+    base_NSQ: Tensor | None = None
+    """float32: a forecast that the model corrects (`model.trees`), 0 where dead; None = none."""
     channels: Mapping[str, Tensor] | None = None
     """What the model's decompositions say of `x_NTF`, float32 [N, T, F_fan, c] each; None = not
     computed yet (the model does)."""

@@ -60,6 +60,8 @@ class SliceSource:
         self._edges_GNKE = torch.from_numpy(self.graph.edges_GNKE).to(device)
         self._resident_DNF = _resident_features(panel, device)
         self._exposures: dict[range, Exposures] = {}
+        self._base_DNQ: Tensor | None = None
+        self._has_base_D = np.zeros(len(panel.dates), dtype=np.bool_)
 
     @cached_property
     def split(self) -> Split:
@@ -82,6 +84,22 @@ class SliceSource:
         if days not in self._exposures:
             self._exposures[days] = exposures_of(self.panel, days)
         return self._exposures[days]
+
+    @property
+    def labels(self) -> NDArray[np.float32]:
+        """[D, N, Q] labels of the loss, NaN where missing."""
+        return np.asarray(self._label_DNQ.cpu().numpy())
+
+    def has_base(self, days: range) -> bool:
+        """Whether batches of all of `days` hold a forecast to correct."""
+        return bool(self._has_base_D[days.start : days.stop].all())
+
+    def set_base(self, days: range, base_DNQ: NDArray[np.float32]) -> None:
+        """Give the batches of `days` this forecast [D, N, Q] to correct (`Batch.base_NSQ`)."""
+        if self._base_DNQ is None:
+            self._base_DNQ = torch.full_like(self._label_DNQ, torch.nan)
+        self._base_DNQ[days.start : days.stop] = torch.from_numpy(base_DNQ).to(self.device)
+        self._has_base_D[days.start : days.stop] = True
 
     def training_plan(self, generator: torch.Generator) -> list[SliceIndex]:
         """One epoch in random order: every live (stock, day) of the train range exactly once.
@@ -124,7 +142,14 @@ class SliceSource:
             context=index.context,
             first_day=index.days.start,
             stocks=stocks,
+            base_NSQ=self._base(days, stocks),
         )
+
+    def _base(self, days: slice, stocks: Tensor) -> Tensor | None:
+        """Days without a base stay NaN, so that none is trained or forecast by mistake."""
+        if self._base_DNQ is None:
+            return None
+        return self._base_DNQ[days, stocks].transpose(0, 1).contiguous()
 
     def _index(self, days: range, stocks: NDArray[np.int64] | None) -> SliceIndex:
         context = min(self._config.context_days, days.start)

@@ -22,7 +22,7 @@ from atft_hpo.config.schema import ModelConfig
 from atft_hpo.data.batch import Batch
 from atft_hpo.errors import ConfigError
 from atft_hpo.model.graph import GraphAttention
-from atft_hpo.model.heads import Forecast, ForecastHeads, MainForecast
+from atft_hpo.model.heads import Correction, Forecast, ForecastHeads, MainForecast
 from atft_hpo.model.normalization import (
     FAN_CHANNELS,
     SAN_CHANNELS,
@@ -31,6 +31,7 @@ from atft_hpo.model.normalization import (
 )
 from atft_hpo.model.selection import VariableSelection
 from atft_hpo.model.temporal import BandAttention, FeedForward, Recurrence, StaticEnrichment
+from atft_hpo.model.trees import Forest
 
 MODULES = ("fan", "san", "graph")
 _MAIN = FAN_CHANNELS.index("main")
@@ -91,6 +92,9 @@ class ATFT(nn.Module):
         self.main_forecast = (
             MainForecast(len(columns), hidden, inputs.horizons) if columns else None
         )
+        self.correction = Correction(inputs.horizons) if config.trees.rounds else None
+        self.forest: Forest | None = None
+        """The trees whose forecasts batches bring along (`Batch.base_NSQ`)."""
 
     def forward(self, batch: Batch) -> Forecast:
         """Forecasts for the S slice days of `batch`, float32; see `Forecast`."""
@@ -115,6 +119,8 @@ class ATFT(nn.Module):
             main_NSf = channels["fan"][:, today, :, _MAIN]
             shift_NSQ = self.main_forecast(main_NSf, x_NTF[:, today, self.selection.columns])
             forecast = forecast.shifted(shift_NSQ.transpose(0, 1))
+        if self.correction is not None and batch.base_NSQ is not None:
+            forecast = self.correction(forecast, batch.base_NSQ.transpose(0, 1))
         return forecast
 
     def enable(self, modules: Iterable[str]) -> None:

@@ -80,3 +80,20 @@ class MainForecast(nn.Module):
         """[S, N, F_fan] twice → the shift, float32 [S, N, Q]."""
         shift_SNQ: Tensor = self.network(torch.cat([main_SNF, x_SNF], dim=-1)).float()
         return self.strength * shift_SNQ
+
+
+class Correction(nn.Module):
+    """Puts the net's forecast on top of a base forecast of the same horizons.
+
+    A learned matrix mixes the horizons of the base: a label of five days says about tomorrow what a
+    noisy label of one day does not. It starts as the identity, so that the net begins with what the
+    base leaves over.
+    """
+
+    def __init__(self, horizons: int) -> None:
+        super().__init__()
+        self.strength = nn.Parameter(torch.eye(horizons))
+
+    def forward(self, forecast: Forecast, base_SNQ: Tensor) -> Forecast:
+        """The point and all quantiles moved by strength · base."""
+        return forecast.shifted(base_SNQ @ self.strength.T)

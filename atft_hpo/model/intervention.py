@@ -20,6 +20,7 @@ from atft_hpo.errors import ConfigError
 from atft_hpo.model.atft import ATFT, MODULES
 
 ZEROED: Final = {
+    "trees": ("correction.strength",),
     "fan_forecast": ("main_forecast.strength",),
     "lag_kernel": ("attention.lag_kernel",),
     "sectors": (

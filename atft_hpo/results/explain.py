@@ -62,7 +62,7 @@ class Explanation:
     graph_size: float | None
     """Root mean square of the graph's messages, relative to that of the state they join."""
     strengths: pl.DataFrame
-    """One row per element of a zero-start strength."""
+    """One row per element of a learned strength."""
     effects: pl.DataFrame
     """One row per part switched off, and per feature or family shuffled."""
 

@@ -84,7 +84,7 @@ def graph(e: Explanation) -> Figure:
 
 
 def strengths(e: Explanation) -> Figure:
-    """Every zero-start strength."""
+    """Every learned strength."""
     rows = panels.strength_rows(e.strengths, TOP)
     figure = _page(
         e, "Strengths: how far each module has opened (all start at 0)",

@@ -98,7 +98,7 @@ def graph_frame(sums: GraphSums | None) -> pl.DataFrame:
 
 
 def strength_frame(model: ATFT, panel: Panel) -> pl.DataFrame:
-    """One row per element of every zero-start strength."""
+    """One row per element of every learned strength: zero-start ones, and the trees'."""
     wanted = {id(parameter) for parameter in model.parameter_groups()["strengths"]}
     rows, channels = [], channel_names(model.config)
     for name, parameter in model.named_parameters():
@@ -107,7 +107,8 @@ def strength_frame(model: ATFT, panel: Panel) -> pl.DataFrame:
             value = parameter.detach().double().cpu().numpy()
             for place in np.ndindex(value.shape):
                 element = _element(name, place, channels, panel)
-                rows.append((module, module in model.active, name, *element, value[place]))
+                on = module in {*model.active, "trees"}
+                rows.append((module, on, name, *element, value[place]))
     schema = {
         "module": pl.String, "on": pl.Boolean, "parameter": pl.String, "element": pl.String,
         "channel": pl.String, "value": pl.Float64,
@@ -198,6 +199,9 @@ def _element(
         return feature, channels[module][place[1]]
     if name.startswith("main_forecast.") and len(place) == 1:
         return f"{panel.manifest.horizons_days[place[0]]} d", None
+    if name.startswith("correction.") and len(place) == 2:
+        to, of = (panel.manifest.horizons_days[q] for q in place)
+        return f"{to} d from the trees' {of} d", None
     return "unit " + ", ".join(map(str, place)), None
 
 

@@ -71,8 +71,14 @@ def mix_stocks(batch: Batch, share: float, generator: torch.Generator) -> Batch:
     labels = mixed(batch.label_NSQ, part_NS1)
     returns = mixed(batch.return_NSQ, part_NS1)
     channels = _each(batch, lambda c_NTFc: mixed(c_NTFc, part_NT1.unsqueeze(3)))
+    base = None if batch.base_NSQ is None else mixed(batch.base_NSQ, part_NS1)
     return dataclasses.replace(
-        batch, x_NTF=x_NTF, channels=channels, label_NSQ=labels, return_NSQ=returns
+        batch,
+        x_NTF=x_NTF,
+        channels=channels,
+        label_NSQ=labels,
+        return_NSQ=returns,
+        base_NSQ=base,
     )
 
 

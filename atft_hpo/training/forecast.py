@@ -23,6 +23,7 @@ from atft_hpo.data.slices import SliceSource
 from atft_hpo.data.styles import Exposures, exposures_of
 from atft_hpo.errors import CheckpointError
 from atft_hpo.model.atft import ATFT, ModelInputs
+from atft_hpo.model.trees import Forest
 from atft_hpo.training.checkpoint import load_checkpoint
 from atft_hpo.training.metrics import Evaluation, evaluate_forecast
 from atft_hpo.training.portfolio import VOLATILITY_DAYS, trailing_volatility
@@ -48,6 +49,8 @@ def forecast_panel(model: ATFT, source: SliceSource, days: range, config: Config
     shape = (len(days), source.stock_count, len(config.data.horizons_days))
     score_DNQ = np.full(shape, np.nan, dtype=np.float32)
     quantiles_DNQP = np.full((*shape, len(config.model.quantiles)), np.nan, dtype=np.float32)
+    if model.forest is not None and not source.has_base(days):
+        source.set_base(days, model.forest.forecast(source.panel, days))
     with evaluating(model), torch.no_grad(), precision(config, source.device):
         for index in source.evaluation_plan(days):
             batch = source.batch(index)
@@ -127,6 +130,8 @@ def load_model(checkpoint: Path, panel: Panel) -> tuple[ATFT, Config]:
     config = parse_config(content["config"], str(checkpoint))
     model = new_model(config, panel)
     model.enable(content["modules"])
+    if content["forest"]:
+        model.forest = Forest(tuple(content["forest"]))
     try:
         model.load_state_dict(content["model"])
     except RuntimeError as error:

@@ -28,12 +28,13 @@ MIN_EFFECT: Final = 1e-6
 PROBE_STOCKS: Final = 64
 PROBE_DAYS: Final = 5
 _OWNERS: Final = {
+    "correction.": "trees",
     "graph.": "graph",
     "main_forecast.": "fan",
     "selection.added.fan.": "fan",
     "selection.added.san.": "san",
 }
-"""Optional module by prefix of its parameters."""
+"""Optional module by prefix of its parameters; the trees' correction is there when they are."""
 
 
 def check_inputs(model: ATFT, batch: Batch, families: Mapping[str, Sequence[int]]) -> None:
@@ -114,7 +115,7 @@ def _in_use(model: ATFT, name: str) -> bool:
     """Whether a parameter belongs to a part that is computed, and not only behind a zero."""
     if name.startswith("code.") and not model.enrichment.static:
         return False  # all that reads it is the lag kernel, which starts at zero
-    return all(m in model.active for prefix, m in _OWNERS.items() if name.startswith(prefix))
+    return module_of(name) in {None, "trees", *model.active}
 
 
 @contextmanager
@@ -145,6 +146,7 @@ def _probe(batch: Batch) -> Batch:
         neighbours_SNK=torch.full_like(batch.neighbours_SNK[:PROBE_DAYS, stocks], -1),
         edge_SNKE=batch.edge_SNKE[:PROBE_DAYS, stocks],
         stocks=batch.stocks[stocks],
+        base_NSQ=None,  # the net is asked, not the trees
     )
 
 

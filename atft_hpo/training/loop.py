@@ -68,9 +68,10 @@ def run_phases(
         VolumeError: the volume is full; what was written before is intact.
     """
     run = RunState.begin(config, panel, device)
-    decision = Decision.CONTINUE
     if resume_from is not None:
         decision = _resume(run, resume_from, paths, on_epoch)
+    else:
+        decision = _fit_trees(run, should_stop)
     for phase, epoch in _epochs_to_run(run):
         if decision is not Decision.CONTINUE:
             break
@@ -91,6 +92,25 @@ def run_phases(
         _save(run, paths)
         decision = on_epoch(report)
     return _finish(run, paths, decision)
+
+
+class _StoppedError(Exception):
+    """Leaves a fit between two trees."""
+
+    def __init__(self, decision: Decision) -> None:
+        self.decision = decision
+
+
+def _fit_trees(run: RunState, should_stop: ShouldStop) -> Decision:
+    def ask() -> None:
+        if (decision := should_stop()) is not Decision.CONTINUE:
+            raise _StoppedError(decision)
+
+    try:
+        run.fit_trees(ask)
+    except _StoppedError as stopped:
+        return stopped.decision
+    return Decision.CONTINUE
 
 
 def _epochs_to_run(run: RunState) -> Iterator[tuple[Phase, int]]:

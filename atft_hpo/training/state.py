@@ -26,6 +26,7 @@ from atft_hpo.data.panel import Panel
 from atft_hpo.data.slices import SliceSource
 from atft_hpo.errors import CheckpointError
 from atft_hpo.model.atft import ATFT
+from atft_hpo.model.trees import OnRound, Stack, fit_stack
 from atft_hpo.training.averaging import Averages, Weights
 from atft_hpo.training.checkpoint import load_checkpoint
 from atft_hpo.training.forecast import new_model
@@ -36,7 +37,7 @@ from atft_hpo.training.phases import Phase, phase_over, phases_of
 from atft_hpo.training.report import EpochReport
 from atft_hpo.training.shaping import shaping
 
-CONTENT_VERSION = 3
+CONTENT_VERSION = 4
 """Counts changes of last.pt; another version cannot be resumed."""
 
 
@@ -70,6 +71,8 @@ class RunState:
     augment_generator: torch.Generator
     """Draws augmentations; on the device."""
     phases: tuple[Phase, ...]
+    stack: Stack | None = None
+    """The trees that the model corrects."""
     history: list[EpochReport] = field(default_factory=list)
     best: BestEpoch | None = None
     """Of the last phase reached in full."""
@@ -97,6 +100,17 @@ class RunState:
             augment_generator=_generator(config.seed, 2, device),
             phases=phases,
         )
+
+    def fit_trees(self, on_round: OnRound) -> None:
+        """Fit the trees that the model corrects, if there are to be any; see `fit_stack`."""
+        trees = self.config.model.trees
+        if trees.rounds:
+            train, seed = self.source.split.train, self.config.seed
+            self._use(
+                fit_stack(
+                    self.panel, self.source.labels, train, trees, seed=seed, on_round=on_round
+                )
+            )
 
     @property
     def seconds(self) -> float:
@@ -148,6 +162,7 @@ class RunState:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "averages": self.averages.content(),
+            "stack": self.stack.content() if self.stack else {},
             "random": _random_state(self.device),
             "plan_generator": self.plan_generator.get_state(),
             "augment_generator": self.augment_generator.get_state(),
@@ -171,6 +186,8 @@ class RunState:
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.averages.restore(content["averages"])
+        if content["stack"]:
+            self._use(Stack.from_content(content["stack"]))
         self.plan_generator.set_state(content["plan_generator"])
         self.augment_generator.set_state(content["augment_generator"])
         self.best = BestEpoch(**content["best"]) if content["best"] else None
@@ -194,7 +211,14 @@ class RunState:
             "modules": list(modules),
             "metrics": metrics,
             "model": weights,
+            "forest": list(self.stack.forest.text_Q) if self.stack else [],
         }
+
+    def _use(self, stack: Stack) -> None:
+        """Let the model correct these trees: the cross-fitted ones where it learns."""
+        self.stack, self.model.forest = stack, stack.forest
+        for days, base_DNQ in stack.cross_fitted(self.panel):
+            self.source.set_base(days, base_DNQ)
 
     def _epochs_left(self, phase: Phase) -> int:
         return 0 if self.is_over(phase) else phase.config.epochs - len(self.reports_of(phase))

@@ -133,6 +133,23 @@ def test_batch_holds_the_panels_numbers(source, panel):
     np.testing.assert_array_equal(batch.return_NSQ, expected)
 
 
+def test_a_base_comes_along_with_the_days_it_is_known_of(panel, config):
+    source = SliceSource(panel, config, torch.device("cpu"))
+    days = source.split.validation
+    first, second = source.evaluation_plan(days)[0], source.evaluation_plan(source.split.train)[0]
+    assert source.batch(first).base_NSQ is None
+    assert not source.has_base(days)
+    shape = (len(days), source.stock_count, len(panel.manifest.horizons_days))
+    base_DNQ = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    source.set_base(days, base_DNQ)
+    assert source.has_base(days)
+    assert not source.has_base(range(days.start - 1, days.stop))
+    found_NSQ = source.batch(first).base_NSQ
+    expected = base_DNQ[: len(first.days), first.stocks]
+    assert np.array_equal(found_NSQ.transpose(0, 1), expected)
+    assert source.batch(second).base_NSQ.isnan().all()
+
+
 def test_labels_are_standardised_ranks_over_the_whole_universe(panel, config):
     whole = SliceSource(panel, config, CPU)
     batch = whole.batch(whole.evaluation_plan(range(60, 80))[0])

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atft_hpo.model.heads import Forecast, ForecastHeads, MainForecast
+from atft_hpo.model.heads import Correction, Forecast, ForecastHeads, MainForecast
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 levels = st.lists(st.floats(0.01, 0.99), min_size=1, max_size=7, unique=True).map(sorted)
@@ -58,4 +58,18 @@ def test_shift_moves_point_and_quantiles_alike() -> None:
     assert torch.equal(moved.point_SNQ, forecast.point_SNQ + by)
     assert torch.allclose(
         moved.quantiles_SNQP - forecast.quantiles_SNQP, by.unsqueeze(-1), atol=1e-6
+    )
+
+
+def test_a_correction_begins_on_top_of_the_base_and_mixes_its_horizons() -> None:
+    forecast = Forecast(torch.randn(2, 3, 2), torch.randn(2, 3, 2, 5))
+    base, correction = torch.randn(2, 3, 2), Correction(2)
+    assert torch.equal(correction(forecast, base).point_SNQ, forecast.point_SNQ + base)
+    with torch.no_grad():
+        correction.strength.copy_(torch.tensor([[1.0, 0.5], [0.0, 2.0]]))
+    moved = correction(forecast, base)
+    expected = torch.stack([base[..., 0] + 0.5 * base[..., 1], 2.0 * base[..., 1]], dim=-1)
+    torch.testing.assert_close(moved.point_SNQ - forecast.point_SNQ, expected)
+    torch.testing.assert_close(
+        moved.quantiles_SNQP - forecast.quantiles_SNQP, expected[..., None].expand(-1, -1, -1, 5)
     )

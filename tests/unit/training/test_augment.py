@@ -117,6 +117,17 @@ def test_mixing_takes_inputs_and_labels_by_the_same_part(
     assert torch.equal(found.alive_NT, batch.alive_NT)
 
 
+def test_mixing_takes_the_base_by_the_part_of_the_labels(
+    batch: Batch, generator: torch.Generator
+) -> None:
+    based = dataclasses.replace(batch, base_NSQ=batch.label_NSQ.nan_to_num())
+    found = mix_stocks(based, 0.5, generator)
+    assert found.base_NSQ is not None
+    both = found.label_NSQ.isfinite()
+    torch.testing.assert_close(found.base_NSQ[both], found.label_NSQ[both])
+    assert not torch.equal(found.base_NSQ, based.base_NSQ)
+
+
 def test_mixing_leaves_dead_days_alone_and_spreads_no_missing_label_to_unmixed(
     batch: Batch, generator: torch.Generator
 ) -> None:

@@ -67,6 +67,18 @@ def test_a_head_of_zeros_has_no_spread(model: ATFT, batch: Batch) -> None:
         check_inputs(model, batch, FAMILIES)
 
 
+def test_trees_do_not_hide_a_head_of_zeros(config: Config, panel: Panel, batch: Batch) -> None:
+    trees = config.model.trees.model_copy(update={"rounds": 1})
+    stacked = config.model_copy(update={"model": config.model.model_copy(update={"trees": trees})})
+    model = new_model(stacked, panel)
+    base_NSQ = torch.randn_like(batch.label_NSQ.nan_to_num())
+    batch = dataclasses.replace(batch, base_NSQ=base_NSQ)
+    check_inputs(model, batch, FAMILIES)
+    torch.nn.init.zeros_(model.heads.point.weight)
+    with pytest.raises(HealthGateError, match="differ by 0"):
+        check_inputs(model, batch, FAMILIES)
+
+
 def test_a_family_the_network_does_not_read_is_named(model: ATFT, batch: Batch) -> None:
     def blind(_model: torch.nn.Module, args: tuple[Batch]) -> tuple[Batch]:
         keep = torch.tensor([1.0, 1.0, 0.0, 0.0])

@@ -42,8 +42,9 @@ def after(epochs: int, decision: Decision) -> Callable[[EpochReport], Decision]:
 
 @pytest.fixture(scope="module")
 def whole_config(config_of: ConfigOf) -> Config:
-    """All phases with everything that has a state: dropout, EMA, SWA, augmentation, subsets."""
+    """All phases with all that has a state: dropout, EMA, SWA, augmentation, subsets, trees."""
     return config_of(
+        model={"trees": {"rounds": 4, "leaves": 4, "blocks": 2}},
         optim={"ema_decay": 0.9, "swa_epochs": 2},
         slices={"stocks": 20},
         phases={"gat": {"reload_best": True}},
@@ -234,11 +235,50 @@ def test_interrupted_at_every_boundary_and_inside_every_epoch_it_ends_bitwise_th
 
 
 def steps_until(panel: Panel, config: Config, last: Path | None, extra: int) -> int:
-    """Steps of the next epoch of a run resumed from `last`, and so many of the one after."""
+    """Questions until a run from `last` has done an epoch and `extra` steps of the one after."""
     run = state.RunState.begin(config, panel, CPU)
+    trees = 0
     if last is not None:
         run.restore(last)
-    return len(run.source.training_plan(run.plan_generator)) + extra
+    elif config.model.trees.rounds:
+        forests = config.model.trees.blocks + 1
+        trees = config.model.trees.rounds * forests * len(config.data.horizons_days)
+    return trees + len(run.source.training_plan(run.plan_generator)) + extra
+
+
+def test_stopped_while_its_trees_grow_a_run_ends_without_an_epoch(
+    whole_config: Config, panel: Panel, tmp_path: Path
+) -> None:
+    asked = iter([Decision.CONTINUE] * 7)
+    result = run_phases(
+        whole_config, panel, RunPaths(tmp_path), CPU, go_on,
+        should_stop=lambda: next(asked, Decision.INTERRUPT),
+    )  # fmt: skip
+    assert result.ending is Ending.INTERRUPTED
+    assert result.history == ()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_net_corrects_trees_that_have_not_seen_the_day(
+    whole: Whole, whole_config: Config, panel: Panel
+) -> None:
+    """Training batches bring cross-fitted forecasts, validation those of all trees."""
+    run = state.RunState.begin(whole_config, panel, CPU)
+    run.restore(whole[1].last)
+    assert run.stack is not None
+    batch = run.source.batch(run.source.training_plan(run.plan_generator)[0])
+    days = range(batch.first_day, batch.first_day + len(batch.neighbours_SNK))
+    inside = run.stack.forest.forecast(panel, days)[:, batch.stocks]
+    assert batch.base_NSQ is not None
+    assert batch.base_NSQ.any()
+    assert not np.allclose(batch.base_NSQ.transpose(0, 1), inside)
+    later = run.source.split.validation
+    evaluate_panel(run.model, run.source, panel, later, whole_config)
+    after = run.source.batch(run.source.evaluation_plan(later)[0])
+    table = run.stack.forest.forecast(panel, later)
+    assert after.base_NSQ is not None
+    expected = table[: after.base_NSQ.shape[1], after.stocks]
+    assert np.array_equal(after.base_NSQ.transpose(0, 1), expected)
 
 
 def test_killed_before_its_report_a_run_reports_that_epoch_again(
