@@ -22,7 +22,14 @@ from atft_hpo.config.schema import ModelConfig
 from atft_hpo.data.batch import Batch
 from atft_hpo.errors import ConfigError
 from atft_hpo.model.graph import GraphAttention
-from atft_hpo.model.heads import Correction, Forecast, ForecastHeads, MainForecast
+from atft_hpo.model.heads import (
+    START_SPREAD,
+    START_SPREAD_ON_BASE,
+    Correction,
+    Forecast,
+    ForecastHeads,
+    MainForecast,
+)
 from atft_hpo.model.normalization import (
     FAN_CHANNELS,
     SAN_CHANNELS,
@@ -88,7 +95,8 @@ class ATFT(nn.Module):
         self.graph = GraphAttention(
             inputs.features, hidden, config.gat.heads, inputs.edge_attributes, dropout
         )
-        self.heads = ForecastHeads(hidden, inputs.horizons, config.quantiles)
+        spread = START_SPREAD_ON_BASE if config.trees.rounds else START_SPREAD
+        self.heads = ForecastHeads(hidden, inputs.horizons, config.quantiles, spread)
         self.main_forecast = (
             MainForecast(len(columns), hidden, inputs.horizons) if columns else None
         )

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 START_SPREAD = 0.1
 """Cross-sectional standard deviation of the untrained point forecast, about."""
+START_SPREAD_ON_BASE = 0.01
+"""The same on top of a base forecast, which it is not to drown."""
 
 
 class Forecast(NamedTuple):
@@ -31,13 +33,15 @@ class Forecast(NamedTuple):
 class ForecastHeads(nn.Module):
     """A linear point forecast, and quantiles as cumulated softplus steps from a centre."""
 
-    def __init__(self, hidden: int, horizons: int, levels: Sequence[float]) -> None:
+    def __init__(
+        self, hidden: int, horizons: int, levels: Sequence[float], spread: float = START_SPREAD
+    ) -> None:
         super().__init__()
         self.horizons, self.centre = horizons, len(levels) // 2
         self.point = nn.Linear(hidden, horizons)
         self.quantile = nn.Linear(hidden, horizons * len(levels))
         for weight in (self.point.weight, self.quantile.weight):
-            nn.init.normal_(weight, std=START_SPREAD * hidden**-0.5)
+            nn.init.normal_(weight, std=spread * hidden**-0.5)
         nn.init.zeros_(self.point.bias)
         with torch.no_grad():
             self.quantile.bias.copy_(self._label_quantiles(levels).repeat(horizons))
