@@ -20,12 +20,12 @@ from atft_hpo.errors import ConfigError
 from atft_hpo.model.atft import ATFT, MODULES
 
 ZEROED: Final = {
-    "trees": ("correction.strength",),
     "fan_forecast": ("main_forecast.strength",),
     "lag_kernel": ("attention.lag_kernel",),
     "sectors": (
         "enrichment.film.weight", "enrichment.film.bias", "enrichment.meaning.weight",
     ),
+    "trees": ("correction.strength",),
 }  # fmt: skip
 """Parts inside modules, by the parameters that are zero where the part contributes nothing."""
 

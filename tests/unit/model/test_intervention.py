@@ -23,6 +23,7 @@ def test_parts_are_those_the_model_has(make_model: MakeModel) -> None:
     assert parts(make_model(("graph",), without=("attention",))) == ("graph", "sectors")
     assert parts(make_model(("graph",), without=("static",))) == ("graph", "lag_kernel")
     assert parts(make_model(without=("lstm",))) == ALL
+    assert parts(make_model(trees=5)) == (*ALL, "trees")
     refused = pytest.raises(ConfigError, match=r"'fan': this model has graph, lag_kernel, sectors")
     with refused, switched_off(make_model(("graph",)), "fan"):
         pytest.fail("entered")
@@ -122,3 +123,16 @@ def test_a_shuffled_model_sees_the_shuffled_batch(
             assert torch.equal(model(batch).point_SNQ, expected)
         assert torch.equal(model(batch).point_SNQ, before)
     assert not torch.equal(before, expected)
+
+
+def test_without_its_trees_the_net_forecasts_alone(
+    make_model: MakeModel, make_batch: MakeBatch
+) -> None:
+    model, batch = make_model(trees=5), make_batch()
+    with_base = dataclasses.replace(batch, base_NSQ=torch.randn_like(batch.label_NSQ))
+    with torch.no_grad():
+        alone = model(batch).point_SNQ
+        expected = alone + with_base.base_NSQ.transpose(0, 1)
+        torch.testing.assert_close(model(with_base).point_SNQ, expected)
+        with switched_off(model, "trees"):
+            assert torch.equal(model(with_base).point_SNQ, alone)

@@ -1,0 +1,151 @@
+"""Trees learn the planted feature, and never see the days they are stacked on."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from atft_hpo.config.schema import TreesConfig
+from atft_hpo.data.panel import Panel
+from atft_hpo.errors import DataError
+from atft_hpo.model.boosting import fit_stack, live_cells
+from atft_hpo.model.trees import Stack, Table
+
+DAYS, STOCKS = 160, 30
+TRAIN = range(0, 120)
+
+
+def correlation(table: Table, label: Table, q: int) -> float:
+    """Over all live cells with a label."""
+    known = np.isfinite(label[..., q])
+    return float(np.corrcoef(table[..., q][known], label[..., q][known])[0, 1])
+
+
+def test_every_horizon_learns_its_own_label(
+    tree_panel: Panel, tree_label: Table, stack: Stack
+) -> None:
+    later = range(120, DAYS)
+    table = stack.forest.forecast(tree_panel, later)
+    assert table.shape == (len(later), STOCKS, 2)
+    assert table.dtype == np.float32
+    assert correlation(table, tree_label[120:], 0) > 0.7
+    assert correlation(table, tree_label[120:], 1) > 0.7
+    swapped = table[..., ::-1]
+    assert abs(correlation(swapped, tree_label[120:], 0)) < 0.2
+
+
+def test_blocks_cover_the_train_range_and_know_nothing_of_their_days(
+    tree_panel: Panel, tree_label: Table, trees_config: TreesConfig, stack: Stack
+) -> None:
+    blocks = [days for days, _ in stack.blocks]
+    assert [day for days in blocks for day in days] == list(TRAIN)
+    middle, gap = blocks[1], 5 + tree_panel.manifest.delay_days
+    changed = tree_label.copy()
+    changed[middle.start - gap : middle.stop + gap] *= -1
+    again = fit_stack(tree_panel, changed, TRAIN, trees_config, seed=0)
+    assert again.blocks[1][1] == stack.blocks[1][1]
+    assert again.blocks[0][1] != stack.blocks[0][1]
+    assert again.forest != stack.forest
+    changed = tree_label.copy()
+    changed[middle.stop + gap] *= -1
+    outside = fit_stack(tree_panel, changed, TRAIN, trees_config, seed=0)
+    assert outside.blocks[1][1] != stack.blocks[1][1]
+
+
+def test_cross_fitted_forecasts_are_honest_on_pure_noise(
+    tree_panel: Panel, trees_config: TreesConfig
+) -> None:
+    noise = np.random.default_rng(2).standard_normal((DAYS, STOCKS, 2)).astype(np.float32)
+    noise[~np.asarray(tree_panel.alive)] = np.nan
+    deep = trees_config.model_copy(update={"rounds": 60})
+    stack = fit_stack(tree_panel, noise, TRAIN, deep, seed=0)
+    crossed = np.concatenate([table for _, table in stack.cross_fitted(tree_panel)])
+    inside = stack.forest.forecast(tree_panel, TRAIN)
+    assert correlation(inside, noise[:120], 0) > 0.15
+    assert abs(correlation(crossed, noise[:120], 0)) < 0.06
+
+
+def test_a_seed_repeats_and_another_differs(
+    tree_panel: Panel, tree_label: Table, trees_config: TreesConfig, stack: Stack
+) -> None:
+    assert fit_stack(tree_panel, tree_label, TRAIN, trees_config, seed=0) == stack
+    assert fit_stack(tree_panel, tree_label, TRAIN, trees_config, seed=1).forest != stack.forest
+
+
+def test_days_after_the_train_range_change_nothing(
+    tree_panel: Panel, tree_label: Table, trees_config: TreesConfig, stack: Stack
+) -> None:
+    changed = tree_label.copy()
+    changed[120:] = 1.0
+    assert fit_stack(tree_panel, changed, TRAIN, trees_config, seed=0) == stack
+
+
+def test_missing_labels_are_left_out(
+    tree_panel: Panel, tree_label: Table, trees_config: TreesConfig, stack: Stack
+) -> None:
+    holes = tree_label.copy()
+    holes[::2, :, 1] = np.nan
+    found = fit_stack(tree_panel, holes, TRAIN, trees_config, seed=0)
+    assert found.forest.text_Q[0] == stack.forest.text_Q[0]
+    assert found.forest.text_Q[1] != stack.forest.text_Q[1]
+
+
+def test_a_horizon_without_labels_is_an_error(
+    tree_panel: Panel, tree_label: Table, trees_config: TreesConfig
+) -> None:
+    none = tree_label.copy()
+    none[..., 1] = np.nan
+    with pytest.raises(DataError, match="no label of horizon 5"):
+        fit_stack(tree_panel, none, TRAIN, trees_config, seed=0)
+
+
+def test_too_few_days_for_the_blocks_are_an_error(
+    tree_panel: Panel, tree_label: Table, trees_config: TreesConfig
+) -> None:
+    with pytest.raises(DataError, match=r"30 days, model\.trees\.blocks = 3 .* at least 36"):
+        fit_stack(tree_panel, tree_label, range(30), trees_config, seed=0)
+
+
+def test_whoever_listens_may_end_the_fit(
+    tree_panel: Panel, tree_label: Table, trees_config: TreesConfig
+) -> None:
+    class StopError(Exception):
+        pass
+
+    heard: list[int] = []
+
+    def listen() -> None:
+        heard.append(len(heard))
+        if len(heard) == 20:
+            raise StopError
+
+    with pytest.raises(StopError):
+        fit_stack(tree_panel, tree_label, TRAIN, trees_config, seed=0, on_round=listen)
+    assert len(heard) == 20
+    heard.clear()
+    fit_stack(tree_panel, tree_label, TRAIN, trees_config.model_copy(update={"rounds": 1}), seed=0,
+              on_round=lambda: heard.append(0))  # fmt: skip
+    assert len(heard) == 2 * (trees_config.blocks + 1)
+
+
+@pytest.mark.parametrize("index", [3, slice(5, 900), [7, 2, 2500]])
+def test_rows_are_the_panels_live_cells(tree_panel: Panel, index: Any) -> None:
+    cells = live_cells(tree_panel, TRAIN)
+    alive = np.asarray(tree_panel.alive[:120])
+    expected = tree_panel.features_tensor(slice(0, 120)).float().numpy()[alive]
+    assert len(cells) == len(expected)
+    assert np.array_equal(cells[index], expected[index])
+
+
+def test_bfloat16_stores_are_read_alike(
+    tree_panel: Panel, tree_label: Table, trees_config: TreesConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bits = tree_panel.features_tensor(slice(None)).bfloat16().view(torch.uint16).numpy()
+    other = Panel.open(tree_panel.root)
+    monkeypatch.setattr(other, "features", bits)
+    monkeypatch.setattr(other, "manifest", other.manifest.model_copy(update={"dtype": "bfloat16"}))
+    found = fit_stack(other, tree_label, TRAIN, trees_config, seed=0).forest.forecast(
+        other, range(120, DAYS)
+    )
+    assert correlation(found, tree_label[120:], 0) > 0.7
