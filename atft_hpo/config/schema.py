@@ -186,7 +186,9 @@ class TreesConfig(Section):
     """Gradient-boosted trees (LightGBM) that forecast first and that the net corrects."""
 
     rounds: Annotated[int, Field(ge=0)] = 0
-    """Trees per horizon; 0: the net forecasts alone."""
+    """Boosting rounds; 0: the net forecasts alone. On returns trees over-fit after some forty."""
+    bags: Count = 4
+    """Boosters per horizon, of different seeds, whose mean is the forecast."""
     learning_rate: Positive = 0.05
     """Shrinkage of each tree."""
     leaves: Annotated[int, Field(ge=2)] = 31

@@ -50,27 +50,30 @@ def fit_stack(
     blocks = _blocks(train, config.blocks, gap)
     lgb = lightgbm()
     cells = live_cells(panel, train)
-    parameters = _parameters(config, len(cells), seed)
-    empty_R = np.zeros(len(cells), dtype=np.float32)
-    data = lgb.Dataset(cells, empty_R, params=parameters).construct()
+    data = lgb.Dataset(
+        cells, np.zeros(len(cells), dtype=np.float32), params=_parameters(config, len(cells), seed)
+    ).construct()
     label_RQ = label_DNQ[train.start : train.stop][panel.alive[train.start : train.stop]]
 
-    def forest(seen_R: NDArray[np.bool_]) -> Forest:
-        texts = []
-        for q, horizon in enumerate(horizons):
-            used_R = np.flatnonzero(seen_R & np.isfinite(label_RQ[:, q]))
-            if not len(used_R):
-                raise DataError(
-                    f"no label of horizon {horizon} in a part of the train range; set "
-                    "model.trees.rounds = 0, or give more days"
-                )
-            part = data.subset(used_R.tolist(), parameters).construct()
-            part.set_label(label_RQ[used_R, q])
-            booster = lgb.train(
-                parameters, part, config.rounds, callbacks=[_before_each_round(on_round)]
+    def boosters(seen_R: NDArray[np.bool_], q: int) -> tuple[str, ...]:
+        used_R = np.flatnonzero(seen_R & np.isfinite(label_RQ[:, q]))
+        if not len(used_R):
+            raise DataError(
+                f"no label of horizon {horizons[q]} in a part of the train range; set "
+                "model.trees.rounds = 0, or give more days"
             )
+        part = data.subset(used_R.tolist()).construct()
+        part.set_label(label_RQ[used_R, q])
+        texts = []
+        for bag in range(config.bags):
+            parameters = _parameters(config, len(cells), seed * config.bags + bag)
+            hear = _before_each_round(on_round)
+            booster = lgb.train(parameters, part, config.rounds, callbacks=[hear])
             texts.append(booster.model_to_string())
-        return Forest(tuple(texts))
+        return tuple(texts)
+
+    def forest(seen_R: NDArray[np.bool_]) -> Forest:
+        return Forest(tuple(boosters(seen_R, q) for q in range(len(horizons))))
 
     outside = [
         (cells.day_R < days.start - gap) | (cells.day_R >= days.stop + gap) for days in blocks

@@ -50,25 +50,36 @@ def lightgbm() -> ModuleType:
 
 @dataclass(frozen=True)
 class Forest:
-    """Trees of all horizons."""
+    """Boosters of all horizons."""
 
-    text_Q: tuple[str, ...]
-    """LightGBM's model format, one per horizon."""
+    bags_Q: tuple[tuple[str, ...], ...]
+    """Per horizon the boosters whose mean is the forecast, in LightGBM's text format."""
 
     def forecast(self, panel: Panel, days: range) -> Table:
         """[D, N, Q] in units of the label, 0 where a stock is dead."""
-        boosters = [lightgbm().Booster(model_str=text) for text in self.text_Q]
-        table_DNQ = np.zeros((len(days), panel.alive.shape[1], len(boosters)), dtype=np.float32)
+        load = lightgbm().Booster
+        boosters_Q = [[load(model_str=text) for text in bags] for bags in self.bags_Q]
+        threads = torch.get_num_threads()
+        table_DNQ = np.zeros((len(days), panel.alive.shape[1], len(boosters_Q)), dtype=np.float32)
         for first in range(0, len(days), _CHUNK_DAYS):
             part = days[first : first + _CHUNK_DAYS]
             alive_DN = np.asarray(panel.alive[part.start : part.stop])
             if not alive_DN.any():
                 continue
             x_RF = float32(panel, panel.features[part.start : part.stop][alive_DN])
-            threads = torch.get_num_threads()
-            columns = [booster.predict(x_RF, num_threads=threads) for booster in boosters]
-            table_DNQ[first : first + len(part)][alive_DN] = np.stack(columns, axis=1)
+            for q, boosters in enumerate(boosters_Q):
+                bags = [booster.predict(x_RF, num_threads=threads) for booster in boosters]
+                table_DNQ[first : first + len(part), :, q][alive_DN] = np.mean(bags, axis=0)
         return table_DNQ
+
+    def content(self) -> list[list[str]]:
+        """Plain values, for a checkpoint."""
+        return [list(bags) for bags in self.bags_Q]
+
+    @classmethod
+    def from_content(cls, content: list[list[str]]) -> "Forest":
+        """What `content` gave."""
+        return cls(tuple(tuple(bags) for bags in content))
 
 
 @dataclass(frozen=True)
@@ -86,16 +97,17 @@ class Stack:
 
     def content(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""
-        blocks = [[days.start, days.stop, list(forest.text_Q)] for days, forest in self.blocks]
-        return {"forest": list(self.forest.text_Q), "blocks": blocks}
+        blocks = [[days.start, days.stop, forest.content()] for days, forest in self.blocks]
+        return {"forest": self.forest.content(), "blocks": blocks}
 
     @classmethod
     def from_content(cls, content: dict[str, Any]) -> "Stack":
         """What `content` gave."""
         blocks = (
-            (range(first, stop), Forest(tuple(texts))) for first, stop, texts in content["blocks"]
+            (range(first, stop), Forest.from_content(forest))
+            for first, stop, forest in content["blocks"]
         )
-        return cls(Forest(tuple(content["forest"])), tuple(blocks))
+        return cls(Forest.from_content(content["forest"]), tuple(blocks))
 
 
 def float32(panel: Panel, bits: NDArray[Any]) -> NDArray[np.float32]:

@@ -130,8 +130,8 @@ def load_model(checkpoint: Path, panel: Panel) -> tuple[ATFT, Config]:
     config = parse_config(content["config"], str(checkpoint))
     model = new_model(config, panel)
     model.enable(content["modules"])
-    if content["forest"]:
-        model.forest = Forest(tuple(content["forest"]))
+    if forest := content.get("forest"):
+        model.forest = Forest.from_content(forest)
     try:
         model.load_state_dict(content["model"])
     except RuntimeError as error:

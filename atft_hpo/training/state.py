@@ -212,7 +212,7 @@ class RunState:
             "modules": list(modules),
             "metrics": metrics,
             "model": weights,
-            "forest": list(self.stack.forest.text_Q) if self.stack else [],
+            "forest": self.stack.forest.content() if self.stack else [],
         }
 
     def _use(self, stack: Stack) -> None:

@@ -129,7 +129,7 @@ def cut() -> Callable[[Batch, int, int], Batch]:
     return _cut
 
 
-TREES = TreesConfig(rounds=12, learning_rate=0.2, leaves=4, l2=1.0, blocks=3)
+TREES = TreesConfig(rounds=12, learning_rate=0.2, leaves=4, l2=1.0, blocks=3, bags=2)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from atft_hpo.config.schema import TreesConfig
 from atft_hpo.data.panel import Panel
 from atft_hpo.errors import DataError
 from atft_hpo.model.boosting import fit_stack, live_cells
-from atft_hpo.model.trees import Stack, Table
+from atft_hpo.model.trees import Forest, Stack, Table
 
 DAYS, STOCKS = 160, 30
 TRAIN = range(0, 120)
@@ -81,14 +81,27 @@ def test_days_after_the_train_range_change_nothing(
     assert fit_stack(tree_panel, changed, TRAIN, trees_config, seed=0) == stack
 
 
+def test_the_bags_of_a_forest_differ_and_their_mean_is_the_forecast(
+    tree_panel: Panel, stack: Stack
+) -> None:
+    later = range(120, DAYS)
+    alone = [
+        Forest(tuple((bags[b],) for bags in stack.forest.bags_Q)).forecast(tree_panel, later)
+        for b in range(2)
+    ]
+    assert not np.array_equal(*alone)
+    whole = stack.forest.forecast(tree_panel, later)
+    np.testing.assert_allclose(whole, np.mean(alone, axis=0), atol=1e-6)
+
+
 def test_missing_labels_are_left_out(
     tree_panel: Panel, tree_label: Table, trees_config: TreesConfig, stack: Stack
 ) -> None:
     holes = tree_label.copy()
     holes[::2, :, 1] = np.nan
     found = fit_stack(tree_panel, holes, TRAIN, trees_config, seed=0)
-    assert found.forest.text_Q[0] == stack.forest.text_Q[0]
-    assert found.forest.text_Q[1] != stack.forest.text_Q[1]
+    assert found.forest.bags_Q[0] == stack.forest.bags_Q[0]
+    assert found.forest.bags_Q[1] != stack.forest.bags_Q[1]
 
 
 def test_a_horizon_without_labels_is_an_error(
@@ -126,7 +139,7 @@ def test_whoever_listens_may_end_the_fit(
     heard.clear()
     fit_stack(tree_panel, tree_label, TRAIN, trees_config.model_copy(update={"rounds": 1}), seed=0,
               on_round=lambda: heard.append(0))  # fmt: skip
-    assert len(heard) == 2 * (trees_config.blocks + 1)
+    assert len(heard) == 2 * trees_config.bags * (trees_config.blocks + 1)
 
 
 @pytest.mark.parametrize("index", [3, slice(5, 900), [7, 2, 2500]])

@@ -44,7 +44,7 @@ def after(epochs: int, decision: Decision) -> Callable[[EpochReport], Decision]:
 def whole_config(config_of: ConfigOf) -> Config:
     """All phases with all that has a state: dropout, EMA, SWA, augmentation, subsets, trees."""
     return config_of(
-        model={"trees": {"rounds": 4, "leaves": 4, "blocks": 2}},
+        model={"trees": {"rounds": 4, "leaves": 4, "blocks": 2, "bags": 2}},
         optim={"ema_decay": 0.9, "swa_epochs": 2},
         slices={"stocks": 20},
         phases={"gat": {"reload_best": True}},
@@ -242,7 +242,8 @@ def steps_until(panel: Panel, config: Config, last: Path | None, extra: int) -> 
         run.restore(last)
     elif config.model.trees.rounds:
         forests = config.model.trees.blocks + 1
-        trees = config.model.trees.rounds * forests * len(config.data.horizons_days)
+        boosters = forests * config.model.trees.bags * len(config.data.horizons_days)
+        trees = config.model.trees.rounds * boosters
     return trees + len(run.source.training_plan(run.plan_generator)) + extra
 
 
