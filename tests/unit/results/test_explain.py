@@ -140,6 +140,24 @@ def test_graph_shares_sum_to_one(found: Explanation) -> None:
     assert absent["relative"].null_count() == len(absent)
 
 
+def test_strengths_of_trees_are_named_and_trees_can_be_switched_off(
+    trained: Any, tmp_path: Path
+) -> None:
+    config = with_values(
+        trained.config, {"model.trees": {"rounds": 3, "leaves": 4, "blocks": 2, "bags": 1}}
+    )
+    paths = RunPaths(tmp_path)
+    run_phases(config, trained.panel, paths, torch.device("cpu"), lambda _: Decision.CONTINUE)
+    found = explain(paths.best, trained.panel, "validation", shuffles=0)
+    rows = found.strengths.filter(module="trees")
+    assert rows["element"].to_list() == [
+        "1 d from the trees' 1 d", "1 d from the trees' 5 d",
+        "5 d from the trees' 1 d", "5 d from the trees' 5 d",
+    ]  # fmt: skip
+    assert rows["on"].all()
+    assert effect(found.effects, "trees")["change"] > 0
+
+
 def test_strengths_are_named(trained: Any, found: Explanation) -> None:
     rows = found.strengths
     fan = rows.filter(parameter="selection.added.fan.strength")
