@@ -186,8 +186,8 @@ class TreesConfig(Section):
     """Gradient-boosted trees (LightGBM) that forecast first and that the net corrects."""
 
     rounds: Annotated[int, Field(ge=0)] = 0
-    """Boosting rounds; 0: the net forecasts alone. On returns trees over-fit after some forty."""
-    bags: Count = 4
+    """Boosting rounds; 0: the net forecasts alone. On returns trees over-fit within a hundred."""
+    bags: Count = 3
     """Boosters per horizon, of different seeds, whose mean is the forecast."""
     learning_rate: Positive = 0.05
     """Shrinkage of each tree."""
@@ -201,8 +201,8 @@ class TreesConfig(Section):
     """Share of the features that each tree may use."""
     sample_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
     """Share of the samples that each tree sees."""
-    blocks: Annotated[int, Field(ge=2)] = 4
-    """Parts of the train range; the net learns beside trees that have not seen the part."""
+    blocks: Annotated[int, Field(ge=2)] = 3
+    """Parts of the train range; the net learns beside one booster that has not seen the part."""
 
 
 class ModelConfig(Section):

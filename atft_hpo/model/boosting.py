@@ -55,7 +55,7 @@ def fit_stack(
     ).construct()
     label_RQ = label_DNQ[train.start : train.stop][panel.alive[train.start : train.stop]]
 
-    def boosters(seen_R: NDArray[np.bool_], q: int) -> tuple[str, ...]:
+    def boosters(seen_R: NDArray[np.bool_], q: int, bags: int) -> tuple[str, ...]:
         used_R = np.flatnonzero(seen_R & np.isfinite(label_RQ[:, q]))
         if not len(used_R):
             raise DataError(
@@ -65,21 +65,22 @@ def fit_stack(
         part = data.subset(used_R.tolist()).construct()
         part.set_label(label_RQ[used_R, q])
         texts = []
-        for bag in range(config.bags):
+        for bag in range(bags):
             parameters = _parameters(config, len(cells), seed * config.bags + bag)
             hear = _before_each_round(on_round)
             booster = lgb.train(parameters, part, config.rounds, callbacks=[hear])
             texts.append(booster.model_to_string())
         return tuple(texts)
 
-    def forest(seen_R: NDArray[np.bool_]) -> Forest:
-        return Forest(tuple(boosters(seen_R, q) for q in range(len(horizons))))
+    def forest(seen_R: NDArray[np.bool_], bags: int) -> Forest:
+        return Forest(tuple(boosters(seen_R, q, bags) for q in range(len(horizons))))
 
     outside = [
         (cells.day_R < days.start - gap) | (cells.day_R >= days.stop + gap) for days in blocks
     ]
-    fitted = tuple((days, forest(seen_R)) for days, seen_R in zip(blocks, outside, strict=True))
-    return Stack(forest(np.ones(len(cells), dtype=np.bool_)), fitted)
+    # One booster per block: what the net learns beside must be honest, it need not be precise.
+    fitted = tuple((days, forest(seen_R, 1)) for days, seen_R in zip(blocks, outside, strict=True))
+    return Stack(forest(np.ones(len(cells), dtype=np.bool_), config.bags), fitted)
 
 
 def live_cells(panel: Panel, days: range) -> Any:

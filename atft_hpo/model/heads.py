@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 START_SPREAD = 0.1
 """Cross-sectional standard deviation of the untrained point forecast, about."""
+START_MIX = 0.25
+"""Part of the other horizons in a base forecast at the start."""
 START_SPREAD_ON_BASE = 0.01
 """The same on top of a base forecast, which it is not to drown."""
 
@@ -90,13 +92,15 @@ class Correction(nn.Module):
     """Puts the net's forecast on top of a base forecast of the same horizons.
 
     A learned matrix mixes the horizons of the base: a label of five days says about tomorrow what a
-    noisy label of one day does not. It starts as the identity, so that the net begins with what the
-    base leaves over.
+    noisy label of one day does not, and the other way round. It starts at ¾ of the horizon's own
+    and ¼ of the mean of the others.
     """
 
     def __init__(self, horizons: int) -> None:
         super().__init__()
-        self.strength = nn.Parameter(torch.eye(horizons))
+        mix = START_MIX if horizons > 1 else 0.0
+        others = (torch.ones(horizons, horizons) - torch.eye(horizons)) / max(horizons - 1, 1)
+        self.strength = nn.Parameter((1.0 - mix) * torch.eye(horizons) + mix * others)
 
     def forward(self, forecast: Forecast, base_SNQ: Tensor) -> Forecast:
         """The point and all quantiles moved by strength · base."""

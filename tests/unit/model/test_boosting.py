@@ -139,7 +139,7 @@ def test_whoever_listens_may_end_the_fit(
     heard.clear()
     fit_stack(tree_panel, tree_label, TRAIN, trees_config.model_copy(update={"rounds": 1}), seed=0,
               on_round=lambda: heard.append(0))  # fmt: skip
-    assert len(heard) == 2 * trees_config.bags * (trees_config.blocks + 1)
+    assert len(heard) == 2 * (trees_config.bags + trees_config.blocks)
 
 
 @pytest.mark.parametrize("index", [3, slice(5, 900), [7, 2, 2500]])

@@ -64,7 +64,10 @@ def test_shift_moves_point_and_quantiles_alike() -> None:
 def test_a_correction_begins_on_top_of_the_base_and_mixes_its_horizons() -> None:
     forecast = Forecast(torch.randn(2, 3, 2), torch.randn(2, 3, 2, 5))
     base, correction = torch.randn(2, 3, 2), Correction(2)
-    assert torch.equal(correction(forecast, base).point_SNQ, forecast.point_SNQ + base)
+    started = forecast.point_SNQ + 0.75 * base + 0.25 * base.flip(-1)
+    torch.testing.assert_close(correction(forecast, base).point_SNQ, started)
+    assert torch.equal(Correction(1).strength, torch.ones(1, 1))
+    torch.testing.assert_close(Correction(4).strength.sum(dim=1), torch.ones(4))
     with torch.no_grad():
         correction.strength.copy_(torch.tensor([[1.0, 0.5], [0.0, 2.0]]))
     moved = correction(forecast, base)

@@ -132,7 +132,7 @@ def test_without_its_trees_the_net_forecasts_alone(
     with_base = dataclasses.replace(batch, base_NSQ=torch.randn_like(batch.label_NSQ))
     with torch.no_grad():
         alone = model(batch).point_SNQ
-        expected = alone + with_base.base_NSQ.transpose(0, 1)
+        expected = alone + with_base.base_NSQ.transpose(0, 1) @ model.correction.strength.T
         torch.testing.assert_close(model(with_base).point_SNQ, expected)
         with switched_off(model, "trees"):
             assert torch.equal(model(with_base).point_SNQ, alone)

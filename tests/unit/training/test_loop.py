@@ -241,9 +241,8 @@ def steps_until(panel: Panel, config: Config, last: Path | None, extra: int) -> 
     if last is not None:
         run.restore(last)
     elif config.model.trees.rounds:
-        forests = config.model.trees.blocks + 1
-        boosters = forests * config.model.trees.bags * len(config.data.horizons_days)
-        trees = config.model.trees.rounds * boosters
+        settings = config.model.trees
+        trees = settings.rounds * (settings.bags + settings.blocks) * len(config.data.horizons_days)
     return trees + len(run.source.training_plan(run.plan_generator)) + extra
 
 
