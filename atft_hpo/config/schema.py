@@ -186,7 +186,8 @@ class TreesConfig(Section):
     """Gradient-boosted trees (LightGBM) that forecast first and that the net corrects."""
 
     rounds: Annotated[int, Field(ge=0)] = 0
-    """Boosting rounds; 0: the net forecasts alone. On returns trees over-fit within a hundred."""
+    """Boosting rounds at most; as many are used as forecast the days left out of a block's fit
+    best. 0: the net forecasts alone."""
     bags: Count = 3
     """Boosters per horizon, of different seeds, whose mean is the forecast."""
     learning_rate: Positive = 0.05

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from atft_hpo.data.panel import Panel
 from atft_hpo.errors import ConfigError
 
-_CHUNK_DAYS = 60
+CHUNK_DAYS = 60
 """Days forecast at a time."""
 
 Table = NDArray[np.float32]
@@ -61,8 +61,8 @@ class Forest:
         boosters_Q = [[load(model_str=text) for text in bags] for bags in self.bags_Q]
         threads = torch.get_num_threads()
         table_DNQ = np.zeros((len(days), panel.alive.shape[1], len(boosters_Q)), dtype=np.float32)
-        for first in range(0, len(days), _CHUNK_DAYS):
-            part = days[first : first + _CHUNK_DAYS]
+        for first in range(0, len(days), CHUNK_DAYS):
+            part = days[first : first + CHUNK_DAYS]
             alive_DN = np.asarray(panel.alive[part.start : part.stop])
             if not alive_DN.any():
                 continue

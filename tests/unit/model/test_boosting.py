@@ -9,8 +9,9 @@ import torch
 from atft_hpo.config.schema import TreesConfig
 from atft_hpo.data.panel import Panel
 from atft_hpo.errors import DataError
+from atft_hpo.model import boosting
 from atft_hpo.model.boosting import fit_stack, live_cells
-from atft_hpo.model.trees import Forest, Stack, Table
+from atft_hpo.model.trees import Forest, Stack, Table, lightgbm
 
 DAYS, STOCKS = 160, 30
 TRAIN = range(0, 120)
@@ -36,21 +37,64 @@ def test_every_horizon_learns_its_own_label(
 
 
 def test_blocks_cover_the_train_range_and_know_nothing_of_their_days(
-    tree_panel: Panel, tree_label: Table, trees_config: TreesConfig, stack: Stack
+    tree_panel: Panel, tree_label: Table, trees_config: TreesConfig
 ) -> None:
+    few = trees_config.model_copy(update={"rounds": 5})  # measured once: nothing to choose
+    stack = fit_stack(tree_panel, tree_label, TRAIN, few, seed=0)
     blocks = [days for days, _ in stack.blocks]
     assert [day for days in blocks for day in days] == list(TRAIN)
     middle, gap = blocks[1], 5 + tree_panel.manifest.delay_days
     changed = tree_label.copy()
     changed[middle.start - gap : middle.stop + gap] *= -1
-    again = fit_stack(tree_panel, changed, TRAIN, trees_config, seed=0)
+    again = fit_stack(tree_panel, changed, TRAIN, few, seed=0)
     assert again.blocks[1][1] == stack.blocks[1][1]
     assert again.blocks[0][1] != stack.blocks[0][1]
     assert again.forest != stack.forest
     changed = tree_label.copy()
     changed[middle.stop + gap] *= -1
-    outside = fit_stack(tree_panel, changed, TRAIN, trees_config, seed=0)
+    outside = fit_stack(tree_panel, changed, TRAIN, few, seed=0)
     assert outside.blocks[1][1] != stack.blocks[1][1]
+
+
+def rounds_of(forest: Forest, q: int) -> set[int]:
+    """Trees of each booster of a horizon."""
+    return {lightgbm().Booster(model_str=text).num_trees() for text in forest.bags_Q[q]}
+
+
+def test_rounds_are_those_that_serve_the_days_left_out(
+    tree_panel: Panel, tree_label: Table, trees_config: TreesConfig
+) -> None:
+    """A label with signal takes all rounds, a label in which days contradict one another few."""
+    x_DN = np.asarray(tree_panel.features_tensor(slice(None))[..., 0].float())
+    alternating = x_DN * np.where(np.arange(DAYS) // 40 % 2, -1.0, 1.0)[:, None]  # by block
+    both = np.stack([tree_label[..., 0], alternating], axis=2).astype(np.float32)
+    both[~np.asarray(tree_panel.alive)] = np.nan
+    many = trees_config.model_copy(update={"rounds": 42})
+    stack = fit_stack(tree_panel, both, TRAIN, many, seed=0)
+    (signal,), (against,) = rounds_of(stack.forest, 0), rounds_of(stack.forest, 1)
+    assert signal > 10
+    assert against in range(5, 43, 5) or against == 42
+    assert against < signal
+    assert all(rounds_of(part, 1) == {against} for _, part in stack.blocks)
+
+
+def test_staged_forecasts_are_those_of_so_many_rounds(tree_panel: Panel, stack: Stack) -> None:
+    booster = lightgbm().Booster(model_str=stack.forest.bags_Q[0][0])
+    x_RF = live_cells(tree_panel, TRAIN)[:200]
+    found = boosting._staged(booster, x_RF, [2, 5])
+    for k, rounds in enumerate((2, 5)):
+        np.testing.assert_allclose(found[:, k], booster.predict(x_RF, num_iteration=rounds))
+
+
+def test_the_ic_of_a_day_is_pearsons_and_leaves_missing_labels_out() -> None:
+    generator = np.random.default_rng(0)
+    score_RK, label_R = generator.standard_normal((30, 2)), generator.standard_normal(30)
+    label_R[:4] = np.nan
+    (found_K,) = boosting._correlation(score_RK, label_R.astype(np.float32))
+    expected = [np.corrcoef(score_RK[4:, k], label_R[4:])[0, 1] for k in range(2)]
+    np.testing.assert_allclose(found_K, expected, atol=1e-6)
+    assert len(boosting._correlation(np.ones((30, 2)), label_R.astype(np.float32))) == 0
+    assert len(boosting._correlation(score_RK, np.full(30, np.nan, dtype=np.float32))) == 0
 
 
 def test_cross_fitted_forecasts_are_honest_on_pure_noise(
