@@ -24,6 +24,8 @@ from atft_hpo.model.trees import CHUNK_DAYS, Forest, Stack, Table, float32, ligh
 
 MAX_LEAF_SHARE = 0.005
 """A leaf needs no more than this share of the samples: a small panel could not fill larger ones."""
+MIN_DAYS = 20
+"""Days that the trees of a block learn from at least."""
 _BIN_SAMPLES = 100_000
 """Live cells that the bins are drawn from."""
 
@@ -201,11 +203,12 @@ def live_cells(panel: Panel, days: range) -> Any:
 def _blocks(train: range, count: int, gap: int) -> list[range]:
     cuts = np.linspace(train.start, train.stop, count + 1).astype(int).tolist()
     blocks = [range(first, stop) for first, stop in itertools.pairwise(cuts)]
-    if len(train) < 2 * count * gap:
+    longest = max(len(days) for days in blocks)
+    if (left := len(train) - longest - 2 * gap) < MIN_DAYS:
         raise DataError(
-            f"the train range has {len(train)} days, model.trees.blocks = {count} with {gap} days "
-            f"of labels across each cut need at least {2 * count * gap}; give fewer blocks, "
-            "shorter horizons or more days"
+            f"the train range has {len(train)} days; without a block of {longest}, and {gap} days "
+            f"of labels on either side, {max(left, 0)} are left to learn from, expected {MIN_DAYS}; "
+            "set model.trees.rounds = 0, or give shorter horizons or more days"
         )
     return blocks
 

@@ -47,7 +47,10 @@ QUICK = ("--profile", "quick", "--features", "12", "--models", "ridge,random", "
 
 @pytest.mark.timeout(600)
 def test_any_prices_are_compared_and_the_same_command_continues(run, prices, tmp_path, monkeypatch):
-    done = run(prices, *QUICK, "--json", tmp_path / "result.json", "--out", tmp_path / "out")
+    study = tmp_path / "ranks.toml"  # pure labels are free of the reversal that is planted
+    study.write_text(real.STUDY.read_text().replace('label = "pure"', 'label = "rank"'))
+    asked = (prices, *QUICK, "--study", study, "--out", tmp_path / "out")
+    done = run(*asked, "--json", tmp_path / "result.json")
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["horizons"]["1"]["models"]["ridge"]["rank_ic_t"] > 4  # a planted reversal
@@ -57,7 +60,7 @@ def test_any_prices_are_compared_and_the_same_command_continues(run, prices, tmp
     assert "1 day ahead" in done.stdout
     assert "| ridge |" in (tmp_path / "out" / "walk-forward.md").read_text()
     monkeypatch.setenv("ATFT_HPO_VOLUME", str(tmp_path))
-    again = CliRunner().invoke(real.app, [str(prices), *QUICK, "--out", str(tmp_path / "out")])
+    again = CliRunner().invoke(real.app, [str(argument) for argument in asked])
     assert again.exit_code == 0, again.output
     kept = len(list((tmp_path / "out" / "forecasts").rglob("*.npz")))
     assert kept == 4

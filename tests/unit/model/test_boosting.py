@@ -160,7 +160,7 @@ def test_a_horizon_without_labels_is_an_error(
 def test_too_few_days_for_the_blocks_are_an_error(
     tree_panel: Panel, tree_label: Table, trees_config: TreesConfig
 ) -> None:
-    with pytest.raises(DataError, match=r"30 days, model\.trees\.blocks = 3 .* at least 36"):
+    with pytest.raises(DataError, match=r"30 days; without a block of 10, .* 8 are left"):
         fit_stack(tree_panel, tree_label, range(30), trees_config, seed=0)
 
 
