@@ -207,7 +207,7 @@ def _blocks(train: range, count: int, gap: int) -> list[range]:
     if (left := len(train) - longest - 2 * gap) < MIN_DAYS:
         raise DataError(
             f"the train range has {len(train)} days; without a block of {longest}, and {gap} days "
-            f"of labels on either side, {max(left, 0)} are left to learn from, expected {MIN_DAYS}; "
+            f"of labels on either side, {max(left, 0)} are left to learn from, not {MIN_DAYS}; "
             "set model.trees.rounds = 0, or give shorter horizons or more days"
         )
     return blocks
