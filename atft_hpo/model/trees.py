@@ -1,6 +1,6 @@
 """Gradient-boosted trees that forecast first; the net corrects them (stacking, Wolpert 1992).
 
-    stack = fit_stack(panel, label_DNQ, train, config, seed=0)     # model.boosting
+    stack = fit_stack(panel, label_DNQ, train, config, seed=0)     # training.boosting
     stack.cross_fitted(panel)                # what the net learns beside: trees of other days
     stack.forest.forecast(panel, days)       # what it corrects on any later day: [D, N, Q]
 
@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from atft_hpo.data.panel import Panel
 from atft_hpo.errors import ConfigError
 
-CHUNK_DAYS = 60
-"""Days forecast at a time."""
+_CHUNK_DAYS = 60
+"""Days read at a time."""
 
 Table = NDArray[np.float32]
 
@@ -61,15 +61,10 @@ class Forest:
         boosters_Q = [[load(model_str=text) for text in bags] for bags in self.bags_Q]
         threads = torch.get_num_threads()
         table_DNQ = np.zeros((len(days), panel.alive.shape[1], len(boosters_Q)), dtype=np.float32)
-        for first in range(0, len(days), CHUNK_DAYS):
-            part = days[first : first + CHUNK_DAYS]
-            alive_DN = np.asarray(panel.alive[part.start : part.stop])
-            if not alive_DN.any():
-                continue
-            x_RF = float32(panel, panel.features[part.start : part.stop][alive_DN])
+        for part, alive_DN, x_RF in live_rows(panel, days):
             for q, boosters in enumerate(boosters_Q):
                 bags = [booster.predict(x_RF, num_threads=threads) for booster in boosters]
-                table_DNQ[first : first + len(part), :, q][alive_DN] = np.mean(bags, axis=0)
+                table_DNQ[part, :, q][alive_DN] = np.mean(bags, axis=0)
         return table_DNQ
 
     def content(self) -> list[list[str]]:
@@ -108,6 +103,18 @@ class Stack:
             for first, stop, forest in content["blocks"]
         )
         return cls(Forest.from_content(content["forest"]), tuple(blocks))
+
+
+def live_rows(
+    panel: Panel, days: range
+) -> Iterator[tuple[slice, NDArray[np.bool_], NDArray[np.float32]]]:
+    """Features of the live cells, a stretch of days at a time: place within `days`, alive, rows."""
+    for first in range(0, len(days), _CHUNK_DAYS):
+        part = days[first : first + _CHUNK_DAYS]
+        alive_DN = np.asarray(panel.alive[part.start : part.stop])
+        if alive_DN.any():
+            x_RF = float32(panel, panel.features[part.start : part.stop][alive_DN])
+            yield slice(first, first + len(part)), alive_DN, x_RF
 
 
 def float32(panel: Panel, bits: NDArray[Any]) -> NDArray[np.float32]:

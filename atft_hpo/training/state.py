@@ -26,9 +26,9 @@ from atft_hpo.data.panel import Panel
 from atft_hpo.data.slices import SliceSource
 from atft_hpo.errors import CheckpointError
 from atft_hpo.model.atft import ATFT
-from atft_hpo.model.boosting import OnRound, fit_stack
 from atft_hpo.model.trees import Stack
 from atft_hpo.training.averaging import Averages, Weights
+from atft_hpo.training.boosting import OnRound, fit_stack
 from atft_hpo.training.checkpoint import load_checkpoint
 from atft_hpo.training.forecast import new_model
 from atft_hpo.training.history import from_content, to_content

@@ -25,7 +25,7 @@ def test_a_range_is_forecast_like_its_days(
     tree_panel: Panel, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = stack.forest.forecast(tree_panel, range(100, 150))
-    monkeypatch.setattr(trees, "CHUNK_DAYS", 7)
+    monkeypatch.setattr(trees, "_CHUNK_DAYS", 7)
     assert np.array_equal(stack.forest.forecast(tree_panel, range(100, 150)), whole)
 
 

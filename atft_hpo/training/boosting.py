@@ -10,7 +10,7 @@ torch's. Bins are shared by all fits, so memory is about one byte per feature an
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from atft_hpo.config.schema import TreesConfig
 from atft_hpo.data.panel import Panel
 from atft_hpo.errors import DataError
-from atft_hpo.model.trees import CHUNK_DAYS, Forest, Stack, Table, float32, lightgbm
+from atft_hpo.model.trees import Forest, Stack, Table, float32, lightgbm, live_rows
+from atft_hpo.training.series import Floats, daily_correlation
 
 MAX_LEAF_SHARE = 0.005
 """A leaf needs no more than this share of the samples: a small panel could not fill larger ones."""
@@ -28,12 +29,10 @@ MIN_DAYS = 20
 """Days that the trees of a block learn from at least."""
 _BIN_SAMPLES = 100_000
 """Live cells that the bins are drawn from."""
-
 _STEP = 5
 """Rounds between two measurements."""
 
 OnRound = Callable[[], None]
-Floats = NDArray[np.float64]
 
 
 def fit_stack(
@@ -63,11 +62,10 @@ def fit_stack(
     whole_Q, parts_Q = [], []
     for q in range(len(horizons)):
         # One booster per block: what the net learns beside must be honest, it need not be precise.
-        parts = [fit.booster(q, seen_R, config.rounds) for seen_R in outside]
+        parts = [fit.boosters(q, seen_R, config.rounds, 1)[0] for seen_R in outside]
         rounds = fit.best_rounds(q, blocks, parts)
         parts_Q.append([part.model_to_string(num_iteration=rounds) for part in parts])
-        everything = np.ones(len(day_R), dtype=np.bool_)
-        bags = [fit.booster(q, everything, rounds, bag) for bag in range(config.bags)]
+        bags = fit.boosters(q, np.ones(len(day_R), dtype=np.bool_), rounds, config.bags)
         whole_Q.append(tuple(bag.model_to_string() for bag in bags))
     of_blocks = (Forest(tuple((text,) for text in texts)) for texts in zip(*parts_Q, strict=True))
     return Stack(Forest(tuple(whole_Q)), tuple(zip(blocks, of_blocks, strict=True)))
@@ -82,13 +80,14 @@ class _Fit:
     ) -> None:  # fmt: skip
         self._panel, self._config, self._seed, self._on_round = panel, config, seed, on_round
         self.cells = live_cells(panel, train)
-        alive_DN = panel.alive[train.start : train.stop]
-        self._label_RQ = label_DNQ[train.start : train.stop][alive_DN]
+        self._label_DNQ = label_DNQ
+        days = slice(train.start, train.stop)
+        self._label_RQ = label_DNQ[days][panel.alive[days]]
         none_R = np.zeros(len(self.cells), dtype=np.float32)
         self._data = lightgbm().Dataset(self.cells, none_R, params=self._parameters(0)).construct()
 
-    def booster(self, q: int, seen_R: NDArray[np.bool_], rounds: int, bag: int = 0) -> Any:
-        """Trees that have seen these rows' labels of horizon number `q`."""
+    def boosters(self, q: int, seen_R: NDArray[np.bool_], rounds: int, count: int) -> list[Any]:
+        """Trees that have seen these rows' labels of horizon number `q`, of `count` seeds."""
         used_R = np.flatnonzero(seen_R & np.isfinite(self._label_RQ[:, q]))
         if not len(used_R):
             raise DataError(
@@ -97,8 +96,11 @@ class _Fit:
             )
         part = self._data.subset(used_R.tolist()).construct()
         part.set_label(self._label_RQ[used_R, q])
-        hear = _before_each_round(self._on_round)
-        return lightgbm().train(self._parameters(bag), part, rounds, callbacks=[hear])
+        hear = [_before_each_round(self._on_round)]
+        return [
+            lightgbm().train(self._parameters(bag), part, rounds, callbacks=hear)
+            for bag in range(count)
+        ]
 
     def best_rounds(self, q: int, blocks: list[range], parts: list[Any]) -> int:
         """Rounds with the best mean daily IC of each block's booster on the block's own days."""
@@ -106,28 +108,25 @@ class _Fit:
         ic_DK = np.concatenate(
             [self._daily_ic(q, days, part, stops) for days, part in zip(blocks, parts, strict=True)]
         )
-        if not len(ic_DK):
+        scored_DK = ic_DK[np.isfinite(ic_DK).all(axis=1)]
+        if not len(scored_DK):
             raise DataError(
                 f"no day of the train range has two labels of horizon number {q} that differ; set "
                 "model.trees.rounds = 0, or give more stocks"
             )
-        return int(stops[ic_DK.mean(axis=0).argmax()])
+        return int(stops[scored_DK.mean(axis=0).argmax()])
 
     def _daily_ic(self, q: int, days: range, booster: Any, stops: list[int]) -> Floats:
-        """[days with an IC, stops] correlation with the label after so many rounds."""
-        day_R = self.cells.day_R
-        none = np.empty((0, len(stops)))
-        ic = [none]
-        for first in range(days.start, days.stop, CHUNK_DAYS):
-            ends = range(first, min(first + CHUNK_DAYS, days.stop) + 1)
-            rows = np.searchsorted(day_R, list(ends))
-            if rows[0] == rows[-1]:
-                continue
-            score_RK = _staged(booster, self.cells[rows[0] : rows[-1]], stops)
-            label_R = self._label_RQ[rows[0] : rows[-1], q]
-            for begin, stop in itertools.pairwise(rows - rows[0]):
-                ic.append(_correlation(score_RK[begin:stop], label_R[begin:stop]))
-        return np.concatenate(ic)
+        """[D, K] correlation with the label after so many rounds; NaN where one is constant."""
+        label_DN = self._label_DNQ[days.start : days.stop, :, q].astype(np.float64)
+        ic_DK = np.full((len(days), len(stops)), np.nan)
+        for part, alive_DN, x_RF in live_rows(self._panel, days):
+            known_DN = alive_DN & np.isfinite(label_DN[part])
+            for k, score_R in enumerate(_staged(booster, x_RF, stops)):
+                score_DN = np.zeros(alive_DN.shape)
+                score_DN[alive_DN] = score_R
+                ic_DK[part, k] = daily_correlation(score_DN, label_DN[part], known_DN)
+        return ic_DK
 
     def _parameters(self, bag: int) -> dict[str, Any]:
         config, samples = self._config, len(self.cells)
@@ -151,29 +150,17 @@ class _Fit:
         }
 
 
-def _staged(booster: Any, x_RF: NDArray[Any], stops: list[int]) -> Floats:
-    """[R, K] forecasts after the first `stops` rounds."""
-    threads = torch.get_num_threads()
-    pieces = [
-        booster.predict(
-            x_RF, start_iteration=begin, num_iteration=stop - begin, num_threads=threads
+def _staged(booster: Any, x_RF: NDArray[Any], stops: list[int]) -> Iterator[Floats]:
+    """Forecasts [R] after the first `stops` rounds, one after another."""
+    score_R = np.zeros(len(x_RF))
+    for begin, stop in itertools.pairwise([0, *stops]):
+        score_R = score_R + booster.predict(
+            x_RF,
+            start_iteration=begin,
+            num_iteration=stop - begin,
+            num_threads=torch.get_num_threads(),
         )
-        for begin, stop in itertools.pairwise([0, *stops])
-    ]
-    return np.cumsum(np.stack(pieces, axis=1), axis=1)
-
-
-def _correlation(score_RK: Floats, label_R: Table) -> Floats:
-    """[1, K] Pearson of one day; [0, K] where the label or a score does not vary."""
-    known_R = np.isfinite(label_R)
-    if known_R.sum() < 2:
-        return score_RK[:0]
-    score_RK = score_RK[known_R] - score_RK[known_R].mean(axis=0)
-    centred_R = label_R[known_R] - label_R[known_R].mean()
-    size_K = np.linalg.norm(score_RK, axis=0) * np.linalg.norm(centred_R)
-    if not size_K.all():
-        return score_RK[:0]
-    return np.asarray(centred_R @ score_RK / size_K)[None]
+        yield score_R
 
 
 def live_cells(panel: Panel, days: range) -> Any:

@@ -9,9 +9,9 @@ import torch
 from atft_hpo.config.schema import TreesConfig
 from atft_hpo.data.panel import Panel
 from atft_hpo.errors import DataError
-from atft_hpo.model import boosting
-from atft_hpo.model.boosting import fit_stack, live_cells
 from atft_hpo.model.trees import Forest, Stack, Table, lightgbm
+from atft_hpo.training import boosting
+from atft_hpo.training.boosting import fit_stack, live_cells
 
 DAYS, STOCKS = 160, 30
 TRAIN = range(0, 120)
@@ -64,7 +64,7 @@ def rounds_of(forest: Forest, q: int) -> set[int]:
 def test_rounds_are_those_that_serve_the_days_left_out(
     tree_panel: Panel, tree_label: Table, trees_config: TreesConfig
 ) -> None:
-    """A label with signal takes all rounds, a label in which days contradict one another few."""
+    """A label with signal takes many rounds, one whose blocks contradict one another few."""
     x_DN = np.asarray(tree_panel.features_tensor(slice(None))[..., 0].float())
     alternating = x_DN * np.where(np.arange(DAYS) // 40 % 2, -1.0, 1.0)[:, None]  # by block
     both = np.stack([tree_label[..., 0], alternating], axis=2).astype(np.float32)
@@ -82,19 +82,28 @@ def test_staged_forecasts_are_those_of_so_many_rounds(tree_panel: Panel, stack: 
     booster = lightgbm().Booster(model_str=stack.forest.bags_Q[0][0])
     x_RF = live_cells(tree_panel, TRAIN)[:200]
     found = boosting._staged(booster, x_RF, [2, 5])
+    for score_R, rounds in zip(found, (2, 5), strict=True):
+        np.testing.assert_allclose(score_R, booster.predict(x_RF, num_iteration=rounds))
+
+
+def test_the_ic_of_a_day_is_pearsons_and_leaves_missing_labels_out(
+    tree_panel: Panel, tree_label: Table, trees_config: TreesConfig, stack: Stack
+) -> None:
+    holes = tree_label.copy()
+    holes[3, ::2] = np.nan
+    holes[4] = np.nan
+    holes[5] = 1.0
+    booster = lightgbm().Booster(model_str=stack.forest.bags_Q[0][0])
+    fit = boosting._Fit(tree_panel, holes, TRAIN, trees_config, 0, lambda: None)
+    found_DK = fit._daily_ic(0, range(2, 90), booster, [2, 5])
+    assert np.isnan(found_DK[2:4]).all()
+    assert np.isfinite(np.delete(found_DK, [2, 3], axis=0)).all()
+    x_NF = tree_panel.features_tensor(slice(3, 4))[0].float().numpy()
+    known_N = np.asarray(tree_panel.alive[3]) & np.isfinite(holes[3, :, 0])
     for k, rounds in enumerate((2, 5)):
-        np.testing.assert_allclose(found[:, k], booster.predict(x_RF, num_iteration=rounds))
-
-
-def test_the_ic_of_a_day_is_pearsons_and_leaves_missing_labels_out() -> None:
-    generator = np.random.default_rng(0)
-    score_RK, label_R = generator.standard_normal((30, 2)), generator.standard_normal(30)
-    label_R[:4] = np.nan
-    (found_K,) = boosting._correlation(score_RK, label_R.astype(np.float32))
-    expected = [np.corrcoef(score_RK[4:, k], label_R[4:])[0, 1] for k in range(2)]
-    np.testing.assert_allclose(found_K, expected, atol=1e-6)
-    assert len(boosting._correlation(np.ones((30, 2)), label_R.astype(np.float32))) == 0
-    assert len(boosting._correlation(score_RK, np.full(30, np.nan, dtype=np.float32))) == 0
+        score_N = booster.predict(x_NF, num_iteration=rounds)
+        expected = np.corrcoef(score_N[known_N], holes[3, known_N, 0])[0, 1]
+        assert found_DK[1, k] == pytest.approx(expected)
 
 
 def test_cross_fitted_forecasts_are_honest_on_pure_noise(
