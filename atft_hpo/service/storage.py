@@ -113,7 +113,7 @@ def attach_database(settings: Settings, patience_seconds: float = 60.0) -> Datab
     Nothing is checked, which saves a third of a second at the start of every trial.
 
     Raises:
-        StorageError: the settings name no database, or not one of Postgres.
+        StorageError: the settings name no database, or not one of Postgres; it does not answer.
     """
     if settings.storage_url is None:
         raise StorageError(f"{STORAGE_VARIABLE} is not set; a trial process is started by an agent")
@@ -123,11 +123,15 @@ def attach_database(settings: Settings, patience_seconds: float = 60.0) -> Datab
 
 def _connect(url: str, volume: Volume, patience_seconds: float, checked: bool) -> Database:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    backend = RDBStorage(
+    backend = patiently(  # it asks for the version of Optuna's tables
+        lambda: RDBStorage(
+            url,
+            engine_kwargs=dict(_ENGINE),
+            skip_table_creation=True,
+            skip_compatibility_check=checked,
+        ),
         url,
-        engine_kwargs=dict(_ENGINE),
-        skip_table_creation=True,
-        skip_compatibility_check=checked,
+        patience_seconds,
     )
     storage = optuna.storages.get_storage(backend)
     return Database(url, volume, backend.engine, storage, patience_seconds)

@@ -82,9 +82,9 @@ def visit(chromium: str, page: Path, folder: Path) -> Visit:
 
 
 def test_every_figure_is_drawn(full: Visit) -> None:
-    assert full.dom.count("<figure ") == 9
+    assert full.dom.count("<figure ") == 10
     parts = full.dom.split('<div id="plate-')[1:]
-    assert len(parts) == 9
+    assert len(parts) == 10
     for number, part in enumerate(parts, start=1):
         assert 'class="main-svg"' in part, f"figure {number} was not drawn"
         assert re.search(r'class="(xtick|xaxislayer-above)"', part), f"figure {number} has no axis"

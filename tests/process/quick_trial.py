@@ -34,7 +34,9 @@ class Script:
     """SIGKILL itself in this epoch of its first attempt."""
     always_die: bool = False
     hang_at: int = -1
-    """Ignore everything for ever in this epoch."""
+    """Ignore everything for ever in this epoch …"""
+    hanging_attempt: int = 0
+    """… of this attempt; 0 = of every one."""
     error: str = ""
     value: float = 1.0
     damaged: bool = False
@@ -106,7 +108,7 @@ class QuickWork:
     def _misbehave(self, script: Script, epoch: int, attempt: int) -> None:
         if script.always_die or (epoch == script.die_at and attempt == 1):
             os.kill(os.getpid(), signal.SIGKILL)
-        if epoch == script.hang_at:
+        if epoch == script.hang_at and script.hanging_attempt in (0, attempt):
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             time.sleep(3600)
         errors: dict[str, Exception] = {

@@ -65,7 +65,7 @@ def test_killed_trial_process_costs_one_attempt_and_goes_on_where_it_was(
 def test_damaged_checkpoint_falls_back_to_the_one_before(
     database: Database, make_study: MakeStudy, make_agent: MakeAgent, rows: Rows
 ) -> None:
-    script = "damaged = true\ndie_at = 1\nepochs = 40"
+    script = "damaged = true\ndie_at = 1\nhang_at = 2\nhanging_attempt = 2\nepochs = 4"
     study = make_study(script=script, budget={"trials": 1})
     agent = make_agent(study)
     view = agent._view
@@ -215,9 +215,11 @@ def test_connections_cut_in_the_middle_cost_nothing(
     cut = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
              WHERE datname = current_database() AND pid <> pg_backend_pid()"""
     view.at_turn = when(rows, "SELECT 1 FROM atft_epoch WHERE step >= 2", lambda: rows(cut))
-    make_agent(study, workers=2).run()
+    patient = LeaseTimes(lease=30.0, renew=0.3, poll=0.02, idle=0.1, grace=1.0)
+    make_agent(study, workers=2, times=patient).run()
     assert told(database) == [(0, "COMPLETE"), (1, "COMPLETE")]
-    assert {(r.attempt, r.failures) for r in rows(TRIALS)} == {(1, 0)}
+    endings = [(a.attempt, a.ending, a.message) for a in rows(ATTEMPTS)]
+    assert {(r.attempt, r.failures) for r in rows(TRIALS)} == {(1, 0)}, endings
 
 
 def test_second_sigint_kills_at_once(
