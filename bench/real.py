@@ -79,7 +79,9 @@ def run(
     try:
         settings = read_settings()
         if prices is None:
-            console.print("no prices given: a simulated market stands in, with a planted reversal")
+            console.print(
+                "no prices given: a simulated market stands in, whose volumes tell something"
+            )
             prices = simulated(settings.volume)
             profile, overrides["features"] = "quick", overrides["features"] or 24
         plan = Plan.of(
@@ -123,7 +125,7 @@ def measured(plan: Plan, panel: Panel, out: Path, test: bool = False) -> dict[st
 def simulated(volume: Volume) -> Path:
     """The prices of the simulated market, drawn once per volume: a new file is a new panel."""
     volume.root.mkdir(parents=True, exist_ok=True)
-    path = volume.root / "simulated_prices.parquet"
+    path = volume.root / "simulated_market.parquet"
     return path if path.exists() else write_market(path)
 
 

@@ -11,7 +11,7 @@
     evaluation    daily series, summaries, paired differences, style attribution
     comparison    forecasts of all models → one result
     table         the result as tables, markdown and JSON
-    simulated     a market with a planted reversal, where no prices are given
+    simulated     a market whose volumes tell something, where no prices are given
 
 Shape legend as in docs/shapes.md: D days, N stocks, F features, Q horizons; R rows (live cells).
 """

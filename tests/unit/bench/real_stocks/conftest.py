@@ -72,13 +72,13 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> Volume:
 @pytest.fixture(scope="session")
 def noise_prices(volume: Volume) -> Path:
     """Nothing can be known."""
-    return write_market(volume.root / "noise.parquet", DAYS, STOCKS, reversal=0.0)
+    return write_market(volume.root / "noise.parquet", DAYS, STOCKS, effect=0.0)
 
 
 @pytest.fixture(scope="session")
-def reversal_prices(volume: Volume) -> Path:
-    """A strong reversal."""
-    return write_market(volume.root / "reversal.parquet", DAYS, STOCKS, reversal=0.3)
+def telling_prices(volume: Volume) -> Path:
+    """Volumes that tell much."""
+    return write_market(volume.root / "telling.parquet", DAYS, STOCKS, effect=0.3)
 
 
 @pytest.fixture(scope="session")
