@@ -188,8 +188,9 @@ class TreesConfig(Section):
     rounds: Annotated[int, Field(ge=0)] = 0
     """Boosting rounds at most; as many are used as forecast the days left out of a block's fit
     best. 0: the net forecasts alone."""
-    bags: Count = 3
-    """Boosters per horizon, of different seeds, whose mean is the forecast."""
+    bags: Count = 4
+    """Boosters per horizon, of different seeds, whose mean is the forecast; every second one draws
+    the thresholds of its trees at random instead of searching for the best."""
     learning_rate: Positive = 0.05
     """Shrinkage of each tree."""
     leaves: Annotated[int, Field(ge=2)] = 31
@@ -203,7 +204,7 @@ class TreesConfig(Section):
     sample_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
     """Share of the samples that each tree sees."""
     blocks: Annotated[int, Field(ge=2)] = 3
-    """Parts of the train range; the net learns beside one booster that has not seen the part."""
+    """Parts of the train range; the net learns beside boosters that have not seen the part."""
 
 
 class ModelConfig(Section):

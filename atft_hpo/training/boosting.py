@@ -2,15 +2,20 @@
 
     stack = fit_stack(panel, label_DNQ, train, config, seed=0)
 
-For each horizon a booster per block of days learns from all other days; the number of rounds after
-which their mean daily IC on the days they have not seen is best holds for all boosters of the
-horizon. (Squared error would stop within some twenty rounds on such noise, long before the order of
-the stocks is as good as it gets.) Deterministic under a seed and a number of threads, which is
-torch's. Bins are shared by all fits, so memory is about one byte per feature and live cell.
+Two kinds of trees take turns among the boosters of a horizon: ones that search their thresholds,
+and extremely randomised ones that draw them (Geurts et al. 2006). Each over-fits in its own way, so
+their mean is better than more of either (docs/recipe.md).
+
+For each horizon a booster of each kind per block of days learns from all other days; the number of
+rounds after which their mean daily IC on the days they have not seen is best holds for all boosters
+of the kind. (Squared error would stop within some twenty rounds on such noise, long before the
+order of the stocks is as good as it gets.) Deterministic under a seed and a number of threads,
+which is torch's. Bins are shared by all fits, so memory is about one byte per feature and live
+cell.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +32,8 @@ MAX_LEAF_SHARE = 0.005
 """A leaf needs no more than this share of the samples: a small panel could not fill larger ones."""
 MIN_DAYS = 20
 """Days that the trees of a block learn from at least."""
+KINDS = 2
+"""Trees that search their thresholds (even bags), and trees that draw them (odd ones)."""
 _BIN_SAMPLES = 100_000
 """Live cells that the bins are drawn from."""
 _STEP = 5
@@ -59,15 +66,17 @@ def fit_stack(
     fit = _Fit(panel, label_DNQ, train, config, seed, on_round)
     day_R = fit.cells.day_R
     outside = [(day_R < days.start - gap) | (day_R >= days.stop + gap) for days in blocks]
+    all_R = np.ones(len(day_R), dtype=np.bool_)
     whole_Q, parts_Q = [], []
     for q in range(len(horizons)):
-        # One booster per block: what the net learns beside must be honest, it need not be precise.
-        parts = [fit.boosters(q, seen_R, config.rounds, 1)[0] for seen_R in outside]
-        rounds = fit.best_rounds(q, blocks, parts)
-        parts_Q.append([part.model_to_string(num_iteration=rounds) for part in parts])
-        bags = fit.boosters(q, np.ones(len(day_R), dtype=np.bool_), rounds, config.bags)
-        whole_Q.append(tuple(bag.model_to_string() for bag in bags))
-    of_blocks = (Forest(tuple((text,) for text in texts)) for texts in zip(*parts_Q, strict=True))
+        # One of each kind per block: what the net learns beside must be honest, not precise.
+        most = [config.rounds] * min(KINDS, config.bags)
+        parts = [fit.boosters(q, seen_R, most) for seen_R in outside]
+        rounds = [fit.best_rounds(q, blocks, list(kind)) for kind in zip(*parts, strict=True)]
+        parts_Q.append([_texts(part, rounds) for part in parts])
+        bags = [rounds[bag % KINDS] for bag in range(config.bags)]
+        whole_Q.append(_texts(fit.boosters(q, all_R, bags), bags))
+    of_blocks = (Forest(texts_Q) for texts_Q in zip(*parts_Q, strict=True))
     return Stack(Forest(tuple(whole_Q)), tuple(zip(blocks, of_blocks, strict=True)))
 
 
@@ -86,8 +95,8 @@ class _Fit:
         none_R = np.zeros(len(self.cells), dtype=np.float32)
         self._data = lightgbm().Dataset(self.cells, none_R, params=self._parameters(0)).construct()
 
-    def boosters(self, q: int, seen_R: NDArray[np.bool_], rounds: int, count: int) -> list[Any]:
-        """Trees that have seen these rows' labels of horizon number `q`, of `count` seeds."""
+    def boosters(self, q: int, seen_R: NDArray[np.bool_], rounds: Sequence[int]) -> list[Any]:
+        """One after another, as many as `rounds` has numbers; of these rows and horizon `q`."""
         used_R = np.flatnonzero(seen_R & np.isfinite(self._label_RQ[:, q]))
         if not len(used_R):
             raise DataError(
@@ -98,8 +107,8 @@ class _Fit:
         part.set_label(self._label_RQ[used_R, q])
         hear = [_before_each_round(self._on_round)]
         return [
-            lightgbm().train(self._parameters(bag), part, rounds, callbacks=hear)
-            for bag in range(count)
+            lightgbm().train(self._parameters(bag), part, count, callbacks=hear)
+            for bag, count in enumerate(rounds)
         ]
 
     def best_rounds(self, q: int, blocks: list[range], parts: list[Any]) -> int:
@@ -136,6 +145,7 @@ class _Fit:
             "learning_rate": config.learning_rate,
             "num_leaves": config.leaves,
             "min_data_in_leaf": max(20, leaf),
+            "extra_trees": bag % KINDS == 1,
             "lambda_l2": config.l2,
             "feature_fraction": config.feature_share,
             "bagging_fraction": config.sample_share,
@@ -148,6 +158,11 @@ class _Fit:
             "force_row_wise": True,
             "verbose": -1,
         }
+
+
+def _texts(boosters: Sequence[Any], rounds: Sequence[int]) -> tuple[str, ...]:
+    pairs = zip(boosters, rounds, strict=True)
+    return tuple(booster.model_to_string(num_iteration=count) for booster, count in pairs)
 
 
 def _staged(booster: Any, x_RF: NDArray[Any], stops: list[int]) -> Iterator[Floats]:

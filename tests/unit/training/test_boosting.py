@@ -56,9 +56,9 @@ def test_blocks_cover_the_train_range_and_know_nothing_of_their_days(
     assert outside.blocks[1][1] != stack.blocks[1][1]
 
 
-def rounds_of(forest: Forest, q: int) -> set[int]:
+def rounds_of(forest: Forest, q: int) -> list[int]:
     """Trees of each booster of a horizon."""
-    return {lightgbm().Booster(model_str=text).num_trees() for text in forest.bags_Q[q]}
+    return [lightgbm().Booster(model_str=text).num_trees() for text in forest.bags_Q[q]]
 
 
 def test_rounds_are_those_that_serve_the_days_left_out(
@@ -71,11 +71,22 @@ def test_rounds_are_those_that_serve_the_days_left_out(
     both[~np.asarray(tree_panel.alive)] = np.nan
     many = trees_config.model_copy(update={"rounds": 42})
     stack = fit_stack(tree_panel, both, TRAIN, many, seed=0)
-    (signal,), (against,) = rounds_of(stack.forest, 0), rounds_of(stack.forest, 1)
-    assert signal > 10
-    assert against in range(5, 43, 5) or against == 42
-    assert against < signal
-    assert all(rounds_of(part, 1) == {against} for _, part in stack.blocks)
+    signal, against = rounds_of(stack.forest, 0), rounds_of(stack.forest, 1)
+    assert min(signal) > 10
+    assert all(rounds in range(5, 43, 5) or rounds == 42 for rounds in against)
+    assert max(against) < min(signal)
+    assert all(rounds_of(part, 1) == against for _, part in stack.blocks)
+
+
+def test_every_second_booster_draws_its_thresholds(
+    tree_panel: Panel, tree_label: Table, trees_config: TreesConfig
+) -> None:
+    four = trees_config.model_copy(update={"bags": 4})
+    stack = fit_stack(tree_panel, tree_label, TRAIN, four, seed=0)
+    assert ["[extra_trees: 1]" in text for text in stack.forest.bags_Q[0]] == [0, 1, 0, 1]
+    assert all(len(part.bags_Q[0]) == 2 for _, part in stack.blocks)
+    searched, drawn = (rounds_of(stack.forest, 0)[kind::2] for kind in (0, 1))
+    assert len(set(searched)) == len(set(drawn)) == 1  # the rounds of a kind
 
 
 def test_staged_forecasts_are_those_of_so_many_rounds(tree_panel: Panel, stack: Stack) -> None:
@@ -111,7 +122,7 @@ def test_cross_fitted_forecasts_are_honest_on_pure_noise(
 ) -> None:
     noise = np.random.default_rng(2).standard_normal((DAYS, STOCKS, 2)).astype(np.float32)
     noise[~np.asarray(tree_panel.alive)] = np.nan
-    deep = trees_config.model_copy(update={"rounds": 60})
+    deep = trees_config.model_copy(update={"rounds": 60, "bags": 1})
     stack = fit_stack(tree_panel, noise, TRAIN, deep, seed=0)
     crossed = np.concatenate([table for _, table in stack.cross_fitted(tree_panel)])
     inside = stack.forest.forecast(tree_panel, TRAIN)
@@ -192,7 +203,8 @@ def test_whoever_listens_may_end_the_fit(
     heard.clear()
     fit_stack(tree_panel, tree_label, TRAIN, trees_config.model_copy(update={"rounds": 1}), seed=0,
               on_round=lambda: heard.append(0))  # fmt: skip
-    assert len(heard) == 2 * (trees_config.bags + trees_config.blocks)
+    kinds = min(2, trees_config.bags)
+    assert len(heard) == 2 * (trees_config.bags + kinds * trees_config.blocks)
 
 
 @pytest.mark.parametrize("index", [3, slice(5, 900), [7, 2, 2500]])
