@@ -204,6 +204,7 @@ def _group(name: str) -> str:
         return "strengths"
     if last.endswith("kernel"):
         return "kernels"
-    if "bias" in last or owner == "norm" or last.startswith("norm") or last == "edge_prior":
+    undecayed = "bias" in last or owner == "norm" or last.startswith("norm")
+    if undecayed or last in ("edge_prior", "log_doubt"):
         return "no_decay"
     return "graph" if name.startswith("graph.") else "weights"

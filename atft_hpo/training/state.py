@@ -38,7 +38,7 @@ from atft_hpo.training.phases import Phase, phase_over, phases_of
 from atft_hpo.training.report import EpochReport
 from atft_hpo.training.shaping import shaping
 
-CONTENT_VERSION = 4
+CONTENT_VERSION = 5
 """Counts changes of last.pt; another version cannot be resumed."""
 
 

@@ -1,5 +1,7 @@
 """The dense GATv2 is torch-geometric's, and the graph adds neighbours only."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -160,3 +162,32 @@ def test_the_prior_is_learned_from_the_first_open_step() -> None:
     graph(x_NTF, state_SNH, alive, neighbours, torch.rand(1, 3, 2, 2))[..., 0].sum().backward()
     assert graph.edge_prior.grad is not None
     assert graph.edge_prior.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("left", [0, 1, 2, 3])
+def test_a_message_is_trusted_as_a_mean_of_so_many_reports(left: int) -> None:
+    """Four neighbours that say the same, and `left` of them: softmax alone would not tell."""
+    graph = GraphAttention(3, 4, (2, 1), edges=2, dropout=0.0)
+    torch.nn.init.ones_(graph.strength)
+    torch.nn.init.constant_(graph.log_doubt, math.log(3.0))
+    x_NTF = torch.randn(1, 9, 3).expand(5, -1, -1)
+    state = torch.randn(1, 1, 4).expand(4, 5, -1)
+    alive = torch.ones(5, 9, dtype=torch.bool)
+    neighbours = torch.tensor([1, 2, 3, 4]).expand(4, 5, 4).clone()
+    edges = torch.full((4, 5, 4, 2), 0.5)
+    everybody = graph(x_NTF, state, alive, neighbours, edges)
+    neighbours[..., left:] = -1
+    few = graph(x_NTF, state, alive, neighbours, edges)
+    trust = left / (left + 3.0) * (4.0 + 3.0) / 4.0
+    assert torch.allclose(few, trust * everybody, atol=1e-6)
+    assert everybody.abs().max() > 0.1
+
+
+def test_trust_is_learned_where_neighbours_are_missing() -> None:
+    graph = module()
+    x_NTF, state, alive, neighbours, edges = inputs()
+    graph(x_NTF, state, alive, neighbours.clamp(min=0), edges)[..., 0].sum().backward()
+    assert graph.log_doubt.grad == 0  # all lists are full
+    neighbours[:, :, 1] = -1
+    graph(x_NTF, state, alive, neighbours, edges)[..., 0].sum().backward()
+    assert graph.log_doubt.grad != 0

@@ -14,6 +14,7 @@ from atft_hpo.data.panel import Panel
 from atft_hpo.errors import HealthGateError, NonFiniteError, VolumeError
 from atft_hpo.paths import RunPaths
 from atft_hpo.training import loop, state
+from atft_hpo.training.boosting import KINDS
 from atft_hpo.training.checkpoint import load_checkpoint
 from atft_hpo.training.forecast import evaluate_panel, load_model
 from atft_hpo.training.loop import run_phases
@@ -242,7 +243,8 @@ def steps_until(panel: Panel, config: Config, last: Path | None, extra: int) -> 
         run.restore(last)
     elif config.model.trees.rounds:
         settings = config.model.trees
-        trees = settings.rounds * (settings.bags + settings.blocks) * len(config.data.horizons_days)
+        boosters = settings.bags + min(KINDS, settings.bags) * settings.blocks
+        trees = settings.rounds * boosters * len(config.data.horizons_days)
     return trees + len(run.source.training_plan(run.plan_generator)) + extra
 
 
