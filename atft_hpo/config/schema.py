@@ -300,6 +300,9 @@ class LossConfig(Section):
     label: Literal["rank", "pure"] = "rank"
     """What point forecast and quantiles learn. `rank`: the return's uniform rank of the day.
     `pure`: that of what sectors and styles leave of it, as in the metric pure_rank_ic."""
+    half_life_days: Count | None = None
+    """A sample counts half as much for every so many trading days before the end of the train
+    range, for trees and net; all count the same when absent."""
     point: Literal["mse", "huber"] = "mse"
     """Loss of the point forecast on the label."""
     huber_delta: Positive = 1.0

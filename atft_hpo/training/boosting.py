@@ -26,6 +26,7 @@ from atft_hpo.config.schema import TreesConfig
 from atft_hpo.data.panel import Panel
 from atft_hpo.errors import DataError
 from atft_hpo.model.trees import Forest, Stack, Table, float32, lightgbm, live_rows
+from atft_hpo.training.losses import recency
 from atft_hpo.training.series import Floats, daily_correlation
 
 MAX_LEAF_SHARE = 0.005
@@ -49,12 +50,14 @@ def fit_stack(
     config: TreesConfig,
     *,
     seed: int,
+    half_life_days: int | None = None,
     on_round: OnRound = lambda: None,
 ) -> Stack:
     """Fit trees on the live cells of `train` that have a label.
 
     Args:
         label_DNQ: the loss's labels of all days of the panel, NaN where missing.
+        half_life_days: as `loss.half_life_days`.
         on_round: called before each tree; what it raises ends the fit.
 
     Raises:
@@ -63,7 +66,7 @@ def fit_stack(
     horizons, delay = panel.manifest.horizons_days, panel.manifest.delay_days
     gap = max(horizons) + delay
     blocks = _blocks(train, config.blocks, gap)
-    fit = _Fit(panel, label_DNQ, train, config, seed, on_round)
+    fit = _Fit(panel, label_DNQ, train, recency(train, half_life_days), config, seed, on_round)
     day_R = fit.cells.day_R
     outside = [(day_R < days.start - gap) | (day_R >= days.stop + gap) for days in blocks]
     all_R = np.ones(len(day_R), dtype=np.bool_)
@@ -84,11 +87,12 @@ class _Fit:
     """The binned cells of a train range, and what is learned from parts of them."""
 
     def __init__(
-        self, panel: Panel, label_DNQ: Table, train: range, config: TreesConfig, seed: int,
-        on_round: OnRound,
+        self, panel: Panel, label_DNQ: Table, train: range, weight_D: Floats,
+        config: TreesConfig, seed: int, on_round: OnRound,
     ) -> None:  # fmt: skip
         self._panel, self._config, self._seed, self._on_round = panel, config, seed, on_round
         self.cells = live_cells(panel, train)
+        self._weight_R = weight_D[self.cells.day_R - train.start]
         self._label_DNQ = label_DNQ
         days = slice(train.start, train.stop)
         self._label_RQ = label_DNQ[days][panel.alive[days]]
@@ -105,6 +109,7 @@ class _Fit:
             )
         part = self._data.subset(used_R.tolist()).construct()
         part.set_label(self._label_RQ[used_R, q])
+        part.set_weight(self._weight_R[used_R])
         hear = [_before_each_round(self._on_round)]
         return [
             lightgbm().train(self._parameters(bag), part, count, callbacks=hear)

@@ -17,7 +17,13 @@ from atft_hpo.data.batch import Batch
 from atft_hpo.errors import NonFiniteError
 from atft_hpo.training.augment import augment
 from atft_hpo.training.forecast import precision
-from atft_hpo.training.losses import LossRules, SliceTargets, loss_gradient, weighted_sum
+from atft_hpo.training.losses import (
+    LossRules,
+    SliceTargets,
+    loss_gradient,
+    recency,
+    weighted_sum,
+)
 from atft_hpo.training.optimizer import set_rates, trainable
 from atft_hpo.training.phases import Phase
 from atft_hpo.training.report import Decision
@@ -55,6 +61,8 @@ def train_epoch(
     started = time.monotonic()
     rules = LossRules.of(run.config, phase.config)
     plan = run.source.training_plan(run.plan_generator)
+    days = run.source.split.train
+    weight_D = recency(days, rules.settings.half_life_days)
     steps: list[_Step] = []
     run.model.train()
     for number, index in enumerate(plan):
@@ -69,7 +77,9 @@ def train_epoch(
         progress = phase_progress(epoch, number, len(plan), phase.config.epochs)
         rate = set_rates(run.optimizer, phase.config.lr, progress, run.config.optim)
         where = f"phase {phase.name}, epoch {epoch}, step {number}"
-        steps.append(_train_step(run, batch, targets, rules, where))
+        part = slice(index.days.start - days.start, index.days.stop - days.start)
+        weight = float(weight_D[part].mean())  # one a slice, whose terms are balanced together
+        steps.append(_train_step(run, batch, targets, rules, weight, where))
     if not steps:
         raise NonFiniteError(f"phase {phase.name}: no training slice has a label; check the split")
     train = _means(steps) | {"lr": rate}
@@ -83,13 +93,13 @@ def _decomposed(run: RunState, batch: Batch) -> Batch:
 
 
 def _train_step(
-    run: RunState, batch: Batch, targets: SliceTargets, rules: LossRules, where: str
+    run: RunState, batch: Batch, targets: SliceTargets, rules: LossRules, weight: float, where: str
 ) -> _Step:
     run.optimizer.zero_grad(set_to_none=True)
     with precision(run.config, run.device):
         forecast = run.model(batch)
     pull = loss_gradient(forecast, targets, rules)
-    torch.autograd.backward(forecast, pull.gradients)
+    torch.autograd.backward(forecast, [weight * part for part in pull.gradients])
     parameters = trainable(run.optimizer)
     norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
     scalars = {

@@ -19,12 +19,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from atft_hpo.config.schema import Config, LossConfig, LossWeights, PhaseConfig
 from atft_hpo.data.batch import Batch
 from atft_hpo.training import differentiable as diff
+from atft_hpo.training.series import Floats
 
 _NO_PULL = 1e-12
 """A term whose gradient is shorter has nothing to say in this step."""
@@ -139,6 +141,14 @@ class Pull:
     """What each term's gradient was multiplied by."""
     gradients: tuple[Tensor, ...]
     """Σ factor · gradient, on the point forecasts and on the quantiles."""
+
+
+def recency(train: range, half_life_days: int | None) -> Floats:
+    """Weight [D] of the train range's days: halves for every half-life before its end, mean 1."""
+    if half_life_days is None:
+        return np.ones(len(train))
+    weight_D: Floats = np.exp2(np.arange(len(train)) / half_life_days)
+    return np.asarray(weight_D / weight_D.mean())
 
 
 def loss_gradient(forecast: ForecastLike, targets: SliceTargets, rules: LossRules) -> Pull:

@@ -106,10 +106,15 @@ class RunState:
         """Fit the trees that the model corrects, if there are to be any; see `fit_stack`."""
         trees = self.config.model.trees
         if trees.rounds:
-            train, seed = self.source.split.train, self.config.seed
             self._use(
                 fit_stack(
-                    self.panel, self.source.labels, train, trees, seed=seed, on_round=on_round
+                    self.panel,
+                    self.source.labels,
+                    self.source.split.train,
+                    trees,
+                    seed=self.config.seed,
+                    half_life_days=self.config.loss.half_life_days,
+                    on_round=on_round,
                 )
             )
 

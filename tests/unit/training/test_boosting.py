@@ -89,6 +89,22 @@ def test_every_second_booster_draws_its_thresholds(
     assert len(set(searched)) == len(set(drawn)) == 1  # the rounds of a kind
 
 
+def test_with_a_half_life_trees_follow_the_last_days(
+    tree_panel: Panel, tree_label: Table, trees_config: TreesConfig
+) -> None:
+    """A label that turned round for the last quarter of the train range."""
+    turned = tree_label.copy()
+    turned[90:] *= -1
+    found = []
+    for half_life in (None, 10):
+        stack = fit_stack(tree_panel, turned, TRAIN, trees_config, seed=0, half_life_days=half_life)
+        found.append(
+            correlation(stack.forest.forecast(tree_panel, range(120, DAYS)), turned[120:], 0)
+        )
+    assert found[0] < -0.3
+    assert found[1] > 0.3
+
+
 def test_staged_forecasts_are_those_of_so_many_rounds(tree_panel: Panel, stack: Stack) -> None:
     booster = lightgbm().Booster(model_str=stack.forest.bags_Q[0][0])
     x_RF = live_cells(tree_panel, TRAIN)[:200]
@@ -105,7 +121,7 @@ def test_the_ic_of_a_day_is_pearsons_and_leaves_missing_labels_out(
     holes[4] = np.nan
     holes[5] = 1.0
     booster = lightgbm().Booster(model_str=stack.forest.bags_Q[0][0])
-    fit = boosting._Fit(tree_panel, holes, TRAIN, trees_config, 0, lambda: None)
+    fit = boosting._Fit(tree_panel, holes, TRAIN, np.ones(120), trees_config, 0, lambda: None)
     found_DK = fit._daily_ic(0, range(2, 90), booster, [2, 5])
     assert np.isnan(found_DK[2:4]).all()
     assert np.isfinite(np.delete(found_DK, [2, 3], axis=0)).all()

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 
 from atft_hpo.config.schema import Config
+from atft_hpo.data.batch import Batch
 from atft_hpo.data.panel import Panel
 from atft_hpo.errors import NonFiniteError
+from atft_hpo.training import epoch as epoch_module
 from atft_hpo.training.epoch import EpochFacts, train_epoch
 from atft_hpo.training.report import Decision
 from atft_hpo.training.state import RunState
@@ -141,3 +144,28 @@ def test_without_balance_a_weight_is_a_factor(config_of: ConfigOf, panel: Panel)
     config = config_of(loss={"balance": "none"}, phases={"gat": {"weights": {"sharpe": 0.1}}})
     facts = train(begin(config, panel, 2), 2).train
     assert facts["grad_pull_sharpe"] == pytest.approx(0.1 * facts["grad_norm_sharpe"], rel=1e-4)
+
+
+def test_with_a_half_life_late_slices_pull_harder(
+    config_of: ConfigOf, panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same steps at rates too small to matter: only the weights differ."""
+    norms: dict[int | None, dict[int, float]] = {}
+    step = epoch_module._train_step
+
+    def remember(run: RunState, batch: Batch, *rest: Any) -> Any:
+        found = step(run, batch, *rest)
+        norms[run.config.loss.half_life_days][batch.first_day] = found.values["grad_norm"]
+        return found
+
+    monkeypatch.setattr(epoch_module, "_train_step", remember)
+    for half_life in (None, 30):
+        norms[half_life] = {}
+        config = config_of(
+            loss={"half_life_days": half_life}, optim={"lr_scale": 1e-9}, model={"dropout": 0.0}
+        )
+        train(begin(config, panel))
+    ratios = [norms[30][day] / norms[None][day] for day in sorted(norms[30])]
+    assert len(ratios) > 2
+    assert ratios == sorted(ratios)
+    assert ratios[0] < 1 < ratios[-1]

@@ -246,3 +246,11 @@ def test_a_slice_without_any_label_pulls_nowhere() -> None:
     weights = LossWeights(point=1, pinball=1, sharpe=0.1, ic=1, rank_ic=1)
     for gradient in loss_gradient(forecast, empty, rules_of(weights=weights)).gradients:
         assert (gradient == 0).all()
+
+
+def test_weights_of_days_halve_with_every_half_life_and_have_mean_one() -> None:
+    weight_D = losses.recency(range(30, 130), 20)
+    assert weight_D.shape == (100,)
+    assert weight_D.mean() == pytest.approx(1.0)
+    np.testing.assert_allclose(weight_D[20:], 2 * weight_D[:-20])
+    np.testing.assert_array_equal(losses.recency(range(30, 130), None), 1.0)
