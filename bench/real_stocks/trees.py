@@ -114,7 +114,8 @@ def _labelled(data: lgb.Dataset, rows: Rows, q: int) -> lgb.Dataset:
     """`data` with the labels of a horizon; rows without one weigh nothing."""
     known_R = np.isfinite(rows.label_RQ[:, q])
     data.set_label(np.where(known_R, rows.label_RQ[:, q], np.float32(0.0)))
-    data.set_weight(known_R.astype(np.float32))
+    # `set_weight` takes weights of all ones for none, and leaves those of the horizon before.
+    data.set_field("weight", known_R.astype(np.float32))
     return data
 
 
