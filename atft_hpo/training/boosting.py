@@ -3,8 +3,8 @@
     stack = fit_stack(panel, label_DNQ, train, config, seed=0)
 
 Two kinds of trees take turns among the boosters of a horizon: ones that search their thresholds,
-and extremely randomised ones that draw them (Geurts et al. 2006). Each over-fits in its own way, so
-their mean is better than more of either (docs/recipe.md).
+and extremely randomised ones that draw them (Geurts et al. 2006). Each over-fits in its own way; at
+one day ahead their mean was at least as good as either (docs/recipe.md).
 
 For each horizon a booster of each kind per block of days learns from all other days; the number of
 rounds after which their mean daily IC on the days they have not seen is best holds for all boosters
