@@ -9,7 +9,9 @@ from rich.table import Table
 
 def print_report(report: Mapping[str, Any]) -> None:
     """Shares by variant and by phase, then the targets."""
-    out = Console()
+    out = Console(highlight=False)
+    if not out.is_terminal:
+        out.width = 120  # in a file no column need be broken
     parts = list(report["ceilings"])
     for title, rows in _tables(report):
         table = Table("", "total", *parts, title=title, title_justify="left")
