@@ -33,6 +33,8 @@ class EpochRecord:
     eta_seconds: float
     epochs_done: int
     epochs_total: int
+    shared: bool = False
+    """Taken over from another run that had trained the same."""
     daily: DailySeries | None = field(default=None, repr=False)
 
 

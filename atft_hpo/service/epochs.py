@@ -98,7 +98,7 @@ def encode_facts(report: EpochReport) -> dict[str, Any]:
     facts |= {key: _number(getattr(report, key)) for key in (*_NUMBERS, "validation_seconds")}
     for table in _TABLES:
         facts[table] = {key: _number(value) for key, value in getattr(report, table).items()}
-    return facts | {"modules": list(report.modules)}
+    return facts | {"modules": list(report.modules), "shared": report.shared}
 
 
 def decode_epoch(row: RowMapping) -> EpochRecord:
@@ -111,6 +111,7 @@ def decode_epoch(row: RowMapping) -> EpochRecord:
         step=row["step"],
         attempt=row["attempt"],
         modules=tuple(facts["modules"]),
+        shared=facts.get("shared", False),  # earlier versions shared nothing
         daily=decode_daily(row["daily"]) if "daily" in row else None,
         **content,
     )

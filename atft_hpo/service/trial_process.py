@@ -28,7 +28,7 @@ from atft_hpo.service.leases import Lease, conclude, note_interrupted
 from atft_hpo.service.reporter import EpochReporter
 from atft_hpo.service.signals import Signals
 from atft_hpo.service.storage import Database, attach_database
-from atft_hpo.service.work import TorchWork, Work
+from atft_hpo.service.work import Siblings, TorchWork, Work
 from atft_hpo.training.report import Decision, Ending, TrainingResult
 
 
@@ -106,7 +106,10 @@ class Attempt:
         start = resume_from or "the start"
         print(f"trial {its.number}, attempt {its.attempt}: from {start}", flush=True)
         reporter = EpochReporter(self._database, its)
-        result = work.train(config, panel, run, reporter.on_epoch, resume_from, self._should_stop)
+        siblings = Siblings(its.study.config, self._database.volume.states)
+        result = work.train(
+            config, panel, run, reporter.on_epoch, resume_from, self._should_stop, siblings
+        )
         if result.ending is Ending.INTERRUPTED:
             note_interrupted(self._database, its.lease, its.attempt, "asked to stop")
             return Exit.INTERRUPTED

@@ -77,7 +77,7 @@ class QuickWork:
 
     def train(
         self, config: Config, panel: Any, run: RunPaths, on_epoch: Any, resume_from: Path | None,
-        should_stop: Any,
+        should_stop: Any, siblings: Any = None,
     ) -> TrainingResult:  # fmt: skip
         script = script_of(config)
         attempt = int(run.root.name.removeprefix("attempt-"))
