@@ -39,6 +39,14 @@ class EpochRecord:
 
 
 @dataclass(frozen=True)
+class EpochSeries:
+    """What a pruner compares of a peer's epoch."""
+
+    step: int
+    daily: DailySeries = field(repr=False)
+
+
+@dataclass(frozen=True)
 class AttemptRecord:
     """One process of a trial."""
 
