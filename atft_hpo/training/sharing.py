@@ -59,6 +59,8 @@ class SharedStates:
                     return decision
                 time.sleep(_POLL_SECONDS)
                 continue
+            except (OSError, NotImplementedError):
+                return None  # a file system without locks: at worst the work is done twice
             if not _is_sound(kept):  # it may have been finished since
                 self._locks[key] = lock
                 return None
