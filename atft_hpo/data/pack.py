@@ -8,7 +8,10 @@ appended to features.bin. The result does not depend on the order of rows or the
 Everything is written beside `out` and renamed at the end, manifest last (`store_files`).
 """
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from atft_hpo.config.schema import DataConfig
-from atft_hpo.data.blocks import Spill
+from atft_hpo.data.blocks import Day, Spill
 from atft_hpo.data.columns import check_columns, feature_spec, infinite_error
 from atft_hpo.data.labels import close_prices, dense, known_returns, label_tensor
 from atft_hpo.data.normalise import DayNormaliser
@@ -36,6 +39,7 @@ from atft_hpo.errors import DataError
 from atft_hpo.paths import PanelPaths
 
 Progress = Callable[[str], None]
+_MOST_THREADS = 8
 
 
 def silent(_: str) -> None:
@@ -140,9 +144,9 @@ def _write_features(
     progress: Progress,
 ) -> tuple[tuple[FeatureSpec, ...], dict[str, Any]]:
     """features.bin; returns the features kept and what was found in the columns."""
-    spill = Spill(paths.root, len(rows.dates), len(rows.codes), len(table.features))
+    spill = Spill(paths.root, rows, len(table.features))
     progress(f"reading {len(table.features)} feature columns of {len(rows.day_R):,} rows")
-    statistics = spill.write(table, rows)
+    statistics = spill.write(table)
     specs = tuple(feature_spec(name, config) for name in table.features)
     report = check_columns(specs, statistics, rows.dates, config.pack)
     kept = [i for i, spec in enumerate(specs) if spec.name not in report["dropped_columns"]]
@@ -162,12 +166,31 @@ def _normalised_days(
     rows: Rows,
     config: DataConfig,
 ) -> Iterator[NDArray[Any]]:
-    """[N, F] of each day in the store's type; dead cells 0."""
+    """[N, F] of each day in the store's type; dead cells 0. Days are normalised side by side."""
     normalise = DayNormaliser(features, config.pack.clip)
-    for _, stocks, values_nF in spill.days():
-        x_NF = np.zeros((len(rows.codes), len(features)), dtype=np.float32)
-        x_NF[stocks] = normalise(values_nF[:, kept])
-        yield _stored(x_NF, config.pack.dtype)
+
+    def work(day: Day) -> NDArray[Any]:
+        stored_Fn = _stored(normalise(day.values_Fn[kept]), config.pack.dtype)
+        x_NF = np.zeros((len(rows.codes), len(features)), dtype=stored_Fn.dtype)
+        x_NF[day.stocks] = stored_Fn.T
+        return x_NF
+
+    yield from _side_by_side(work, spill.days())
+
+
+def _side_by_side(
+    work: Callable[[Day], NDArray[Any]], days: Iterator[Day]
+) -> Iterator[NDArray[Any]]:
+    """`work` of each day, in order, by as many threads as there are cores."""
+    threads = min(os.cpu_count() or 1, _MOST_THREADS)
+    with ThreadPoolExecutor(threads) as pool:
+        ahead: deque[Future[NDArray[Any]]] = deque()
+        for day in days:
+            ahead.append(pool.submit(work, day))
+            if len(ahead) > 2 * threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 def _stored(x: NDArray[np.float32], dtype: str) -> NDArray[Any]:

@@ -130,12 +130,14 @@ def read_rows(table: Table) -> Rows:
     return _index(columns, numeric, codes, sectors)
 
 
-def feature_matrix(batch: pa.RecordBatch, features: tuple[str, ...]) -> NDArray[np.float32]:
-    """[rows, F] float32 of a batch's feature columns; NaN where null."""
-    x_RF = np.empty((batch.num_rows, len(features)), dtype=np.float32)
-    for i, name in enumerate(features):
-        x_RF[:, i] = numbers_of(batch.column(name), pa.float32())
-    return x_RF
+def feature_rows(
+    batch: pa.RecordBatch, features: tuple[str, ...], rows_R: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """[F, R] float32 of these rows of a batch's feature columns; NaN where null."""
+    x_FR = np.empty((len(features), len(rows_R)), dtype=np.float32)
+    for x_R, name in zip(x_FR, features, strict=True):
+        numbers_of(batch.column(name), pa.float32()).take(rows_R, out=x_R)
+    return x_FR
 
 
 def _files(path: Path) -> tuple[Path, ...]:
