@@ -59,12 +59,20 @@ class Table:
             DataError: a file cannot be read.
         """
         for path in self.files:
-            try:
-                with pq.ParquetFile(path, **_BOUNDED_READ) as file:
-                    for batch in file.iter_batches(BATCH_ROWS, columns=columns):
-                        yield path, batch
-            except (pa.ArrowException, OSError) as error:
-                raise DataError(f"{path}: cannot be read as Parquet ({error})") from error
+            for batch in self.batches_of(path, columns):
+                yield path, batch
+
+    def batches_of(self, path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """Those of one file.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        try:
+            with pq.ParquetFile(path, **_BOUNDED_READ) as file:
+                yield from file.iter_batches(BATCH_ROWS, columns=columns)
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{path}: cannot be read as Parquet ({error})") from error
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,11 @@ def read_rows(table: Table) -> Rows:
         raise DataError(f"{table.files[0]}: no rows; expected one row per (date, code)")
     columns = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     return _index(columns, numeric, codes, sectors)
+
+
+def rows_of(path: Path) -> int:
+    """Rows of a file, without reading them."""
+    return int(pq.read_metadata(path).num_rows)
 
 
 def feature_rows(

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from atft_hpo.data.blocks import ColumnStatistics, Spill
+from atft_hpo.data.blocks import ColumnStatistics, Journal, Spill
 from atft_hpo.data.table import open_table, read_rows
 
 DAYS, FEATURES = 4, 3
@@ -50,17 +50,20 @@ def test_days_come_in_order_with_their_own_rows(market, tmp_path, monkeypatch):
     rows = read_rows(table)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    spill = Spill(scratch, rows, 5)
+    spill = Spill(Journal.open(scratch / "journal.npz", "t"), rows, 5)
     spill.write(table)
-    assert len(list(scratch.iterdir())) == 8
+    assert len(list(scratch.glob("rows-*"))) == len(spill.blocks) == 8
     ordered = market.sort("date", "code")
     expected = ordered["noise"].to_numpy().astype(np.float32)
     days, stocks, noise = [], [], []
-    for day in spill.days():
-        days.append(day.day)
-        stocks += [rows.codes[n] for n in day.stocks]
-        noise.append(day.values_Fn[table.features.index("noise")])
+    for block in spill.blocks:
+        for day in spill.days(block):
+            days.append(day.day)
+            stocks += [rows.codes[n] for n in day.stocks]
+            noise.append(day.values_Fn[table.features.index("noise")])
+        spill.done(block)
     assert days == list(range(160))
     assert stocks == ordered["code"].to_list()
     np.testing.assert_array_equal(np.concatenate(noise), expected)
-    assert not list(scratch.iterdir())
+    assert not list(scratch.glob("rows-*"))
+    assert not spill.blocks
