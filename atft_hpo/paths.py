@@ -13,6 +13,7 @@
         metrics.parquet  daily.parquet  summary.md  log.txt
   runs/<name>/                     `atft-hpo train`: the files of an attempt
   explanations/<study>-<hash>/     `atft-hpo explain`: tables and figures of one checkpoint
+  states/                          what trials have in common, trained once; may be removed
 """
 
 from dataclasses import dataclass
@@ -117,6 +118,11 @@ class Volume:
     def panel(self, name: str, digest: str) -> Path:
         """A panel store; `digest` is the hash of what it was built from."""
         return self.panels / f"{name}-{digest[:12]}"
+
+    @property
+    def states(self) -> Path:
+        """Ends of phases, and trees, by a hash of all that shaped them."""
+        return self.root / "states"
 
     def study(self, name: str) -> StudyPaths:
         return StudyPaths(self.root / "studies" / name)

@@ -1,9 +1,7 @@
 """For tests that need a database: one embedded server per session, one database per test."""
 
-import importlib.util
 import shutil
 import signal
-import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -21,19 +19,13 @@ from atft_hpo.paths import Volume
 # A background job of a shell ignores SIGINT, and what it starts inherits that; tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-QUICK_TRIAL = Path(__file__).parent / "process" / "quick_trial.py"
-
 
 @pytest.fixture(scope="session")
 def quick() -> ModuleType:
-    """The fake training, also started as a script by the process tests."""
-    spec = importlib.util.spec_from_file_location("quick_trial", QUICK_TRIAL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["quick_trial"] = module
-    spec.loader.exec_module(module)
-    return module
+    """The fake training that the process tests run."""
+    import quick_trial
+
+    return quick_trial
 
 
 @pytest.fixture(scope="session")

@@ -111,6 +111,8 @@ class PrunerConfig(Section):
     """Epochs of the current phase that are averaged."""
     min_peers: Count = 5
     """Peers needed for a comparison."""
+    max_peers: Count = 100
+    """Newest peers that phase_aware compares with; a longer study pays for no more of them."""
     min_t: Annotated[float, Field(ge=0.0)] = 2.5
     """Paired t-statistic by which a trial must be behind, on Sharpe and on IC (docs/design.md)."""
 

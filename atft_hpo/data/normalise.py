@@ -25,7 +25,10 @@ def rank_gauss(x_FN: Floats, clip: float) -> Floats:
 
 def robust_z(x_FN: Floats, clip: float) -> Floats:
     """(x − median) / (1.4826 · MAD), or / standard deviation where the MAD is 0; winsorised."""
-    return _finish(_scaled(x_FN - _median(x_FN), centred=True), clip)
+    ascending_FN, count_F1 = _ascending(x_FN)
+    median_F1 = _middle(ascending_FN, count_F1)
+    deviation_F1 = _median_deviation(ascending_FN, count_F1, median_F1)
+    return _finish(_scaled(x_FN - median_F1, deviation_F1, centred=True), clip)
 
 
 def scale_only(x_FN: Floats, clip: float) -> Floats:
@@ -34,7 +37,9 @@ def scale_only(x_FN: Floats, clip: float) -> Floats:
     Not centred: the level, and with it the course of the feature in time, survives.
     """
     same_F1 = np.fmax.reduce(x_FN, -1, keepdims=True) == np.fmin.reduce(x_FN, -1, keepdims=True)
-    return _finish(np.where(same_F1, np.float32(0.0), _scaled(x_FN, centred=False)), clip)
+    size_F1 = _middle(*_ascending(np.abs(x_FN)))
+    scaled_FN = _scaled(x_FN, size_F1, centred=False)
+    return _finish(np.where(same_F1, np.float32(0.0), scaled_FN), clip)
 
 
 def unscaled(x_FN: Floats, clip: float) -> Floats:
@@ -72,26 +77,61 @@ class DayNormaliser:
             if rows:
                 self._rows[kind] = np.array(rows)
 
-    def __call__(self, x_NF: Floats) -> Floats:
-        """Normalised values float32 [n, F] of one day's live stocks [n, F]."""
-        x_FN = np.ascontiguousarray(x_NF.T)
+    def __call__(self, x_FN: Floats) -> Floats:
+        """Normalised values float32 [F, n] of one day's live stocks [F, n]."""
         out_FN = np.empty_like(x_FN, dtype=np.float32)
         for kind, rows in self._rows.items():
             out_FN[rows] = NORMALISERS[kind](x_FN[rows], self._clip)
-        return out_FN.T
+        return out_FN
 
 
-def _median(x_FN: Floats) -> Floats:
+def _ascending(x_FN: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """Each row sorted, NaN last, and how many values are present [F, 1]."""
+    count_F1 = x_FN.shape[-1] - np.isnan(x_FN).sum(axis=-1, keepdims=True)
+    return np.sort(x_FN, axis=-1), count_F1
+
+
+def _middle(ascending_FN: Floats, count_F1: NDArray[np.int64]) -> Floats:
     """Median of the present values of each row, [F, 1]; NaN for a row without any."""
-    ascending = np.sort(x_FN, axis=-1)  # NaN last
-    count = (~np.isnan(x_FN)).sum(axis=-1, keepdims=True)
-    low = np.take_along_axis(ascending, np.maximum(count - 1, 0) // 2, axis=-1)
-    high = np.take_along_axis(ascending, np.minimum(count // 2, x_FN.shape[-1] - 1), axis=-1)
-    return np.where(count % 2 == 1, low, low / 2 + high / 2)
+    low, high = (_at(ascending_FN, place_F1) for place_F1 in _middle_places(count_F1))
+    return np.where(count_F1 % 2 == 1, low, low / 2 + high / 2)
 
 
-def _scaled(x_FN: Floats, centred: bool) -> Floats:
-    scale_F1 = _MAD_TO_SIGMA * _median(np.abs(x_FN))
+def _median_deviation(
+    ascending_FN: Floats, count_F1: NDArray[np.int64], median_F1: Floats
+) -> Floats:
+    """Median of |x − median| of each row, [F, 1], without sorting again.
+
+    The k + 1 values nearest to the median are neighbours; a bisection finds where they begin.
+    """
+    found = []
+    for k_F1 in _middle_places(count_F1):
+        low_F1, high_F1 = np.zeros_like(k_F1), np.maximum(count_F1 - 1 - k_F1, 0)
+        while (low_F1 < high_F1).any():
+            begin_F1 = (low_F1 + high_F1) // 2
+            left_F1 = median_F1 - _at(ascending_FN, begin_F1)
+            right_F1 = _at(ascending_FN, begin_F1 + k_F1 + 1) - median_F1
+            later_F1 = (left_F1 > right_F1) & (low_F1 < high_F1)
+            low_F1 = np.where(later_F1, begin_F1 + 1, low_F1)
+            high_F1 = np.where(later_F1, high_F1, np.minimum(begin_F1, high_F1))
+        left_F1 = median_F1 - _at(ascending_FN, low_F1)
+        found.append(np.maximum(left_F1, _at(ascending_FN, low_F1 + k_F1) - median_F1))
+    low, high = found
+    return np.where(count_F1 % 2 == 1, low, low / 2 + high / 2)
+
+
+def _middle_places(count_F1: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places of the one or two values in the middle; 0 for a row without any."""
+    return np.maximum(count_F1 - 1, 0) // 2, np.minimum(count_F1 // 2, np.maximum(count_F1 - 1, 0))
+
+
+def _at(x_FN: Floats, place_F1: NDArray[np.int64]) -> Floats:
+    return np.take_along_axis(x_FN, np.minimum(place_F1, x_FN.shape[-1] - 1), axis=-1)
+
+
+def _scaled(x_FN: Floats, size_F1: Floats, centred: bool) -> Floats:
+    """x over 1.4826 times the median size of its values, or over their deviation if that is 0."""
+    scale_F1 = _MAD_TO_SIGMA * size_F1
     flat = scale_F1[:, 0] == 0
     if flat.any():
         scale_F1[flat] = _deviation(x_FN[flat].astype(np.float64), centred)

@@ -7,8 +7,6 @@ identity, the version of this package. Builders that race do the work twice and 
 """
 
 import hashlib
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +16,7 @@ from atft_hpo.config.schema import DataConfig
 from atft_hpo.data.features import build_features
 from atft_hpo.data.pack import Progress, pack_table, silent
 from atft_hpo.data.panel import STORE_VERSION, Panel
+from atft_hpo.data.store_files import workplace
 from atft_hpo.data.synthetic import MARKET_VERSION, synthetic_table
 from atft_hpo.errors import ConfigError, DataError, VolumeError
 from atft_hpo.paths import PanelPaths, Volume
@@ -40,12 +39,14 @@ def prepare_panel(config: DataConfig, volume: Volume, progress: Progress = silen
     if config.source == "features":
         return pack_table(_input(config), out, config, progress)
     with _scratch(out) as folder:
-        if config.source == "synthetic":
+        table = folder / ("market.parquet" if config.source == "synthetic" else "features")
+        if table.exists():
+            progress("going on with the table that an interrupted builder has left")
+        elif config.source == "synthetic":
             progress("drawing a synthetic market")
-            table = synthetic_table(config.synthetic, config, folder / "market.parquet")
+            synthetic_table(config.synthetic, config, table)
         else:
-            source, table = _input(config), folder / "features"
-            build_features(source, table, config.features, progress)
+            build_features(_input(config), table, config.features, progress)
         return pack_table(table, out, config, progress)
 
 
@@ -99,15 +100,12 @@ def _identity(file: Path) -> bytes:
 
 @contextmanager
 def _scratch(out: Path) -> Iterator[Path]:
-    """A directory beside `out` for the intermediate table; gone afterwards."""
-    folder = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.table")
+    """A directory beside `out` for the intermediate table, which is there whole or not at all."""
     try:
-        folder.mkdir(parents=True)
-        yield folder
+        with workplace(out, "table") as folder:
+            yield folder
     except OSError as error:
         raise VolumeError(
-            f"{folder}: cannot be written ({error.strerror or error}); free space or give another "
+            f"{out}: cannot be written ({error.strerror or error}); free space or give another "
             "volume, then run the same command again"
         ) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

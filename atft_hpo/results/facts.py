@@ -49,6 +49,9 @@ class StudyFacts:
     standard_error: float | None
     """Of the best value."""
     epochs_run: int
+    """Epochs of all trials, those taken over included."""
+    epochs_shared: int
+    """Epochs that a trial took over from another that had trained the same."""
     epochs_saved: int
     """Epochs that pruning spared."""
     seconds_saved: float
@@ -82,6 +85,7 @@ def study_facts(study: StudyRecord) -> StudyFacts:
         best_epoch=kept,
         standard_error=standard_error(kept, study.config) if kept else None,
         epochs_run=sum(len(t.epochs) for t in study.trials),
+        epochs_shared=sum(e.shared for t in study.trials for e in t.epochs),
         epochs_saved=sum(epochs_saved(t, study.config) for t in study.trials),
         seconds_saved=_seconds_saved(study),
         device_seconds=sum(t.device_seconds for t in study.trials),

@@ -125,6 +125,13 @@ def _stats(study: StudyRecord, facts: StudyFacts, selection: Selection | None) -
             if facts.epochs_saved
             else f"{facts.epochs_run:,} epochs run",
         ),
+        Stat(
+            "Saved by sharing",
+            plural(facts.epochs_shared, "epoch"),
+            "trained once by another trial"
+            if facts.epochs_shared
+            else "no two trials had a phase in common",
+        ),
         Stat("Device time", duration(facts.device_seconds or None), "over all trials"),
     ]
 

@@ -19,13 +19,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from atft_hpo.config.schema import PHASE_NAMES
 from atft_hpo.config.search_schema import ObjectiveConfig, PrunerConfig
 from atft_hpo.errors import StudyError
-from atft_hpo.search.records import EpochRecord
+from atft_hpo.search.records import EpochRecord, EpochSeries
 from atft_hpo.search.stock_pruners import optuna_pruner
 from atft_hpo.training.objective import ic_series
 from atft_hpo.training.paired import paired_t
-from atft_hpo.training.report import DailySeries
+from atft_hpo.training.report import STEPS_PER_PHASE, DailySeries, EpochReport
 
 __all__ = ["Verdict", "decide", "optuna_pruner"]
 
@@ -63,8 +64,8 @@ class _Standing:
 
 
 def decide(
-    own: Sequence[EpochRecord],
-    peers: Mapping[int, Sequence[EpochRecord]],
+    own: Sequence[EpochRecord | EpochReport],
+    peers: Mapping[int, Sequence[EpochRecord | EpochSeries]],
     config: PrunerConfig,
     objective: ObjectiveConfig,
 ) -> Verdict:
@@ -111,19 +112,23 @@ def decide(
 
 
 def _same_steps(
-    window: Sequence[EpochRecord], peers: Mapping[int, Sequence[EpochRecord]]
-) -> dict[int, list[EpochRecord]]:
+    window: Sequence[EpochRecord | EpochReport],
+    peers: Mapping[int, Sequence[EpochRecord | EpochSeries]],
+) -> dict[int, list[EpochRecord | EpochSeries]]:
     """The peers' epochs at the window's steps, for peers that have them all."""
     steps = {epoch.step for epoch in window}
     found = {n: [e for e in epochs if e.step in steps] for n, epochs in peers.items()}
     return {n: epochs for n, epochs in found.items() if len(epochs) == len(steps)}
 
 
-def _daily(name: str, epochs: Sequence[EpochRecord]) -> list[DailySeries]:
+def _daily(
+    name: str, epochs: Sequence[EpochRecord | EpochReport | EpochSeries]
+) -> list[DailySeries]:
     for epoch in epochs:
         if epoch.daily is None:
+            phase, number = divmod(epoch.step, STEPS_PER_PHASE)
             raise StudyError(
-                f"{name} has no daily series at phase {epoch.phase_name}, epoch {epoch.epoch + 1}; "
+                f"{name} has no daily series at phase {PHASE_NAMES[phase]}, epoch {number + 1}; "
                 'the phase-aware pruner needs them: restore them or set search.pruner.kind = "none"'
             )
     return [epoch.daily for epoch in epochs if epoch.daily is not None]

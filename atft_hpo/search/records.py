@@ -33,7 +33,17 @@ class EpochRecord:
     eta_seconds: float
     epochs_done: int
     epochs_total: int
+    shared: bool = False
+    """Taken over from another run that had trained the same."""
     daily: DailySeries | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class EpochSeries:
+    """What a pruner compares of a peer's epoch."""
+
+    step: int
+    daily: DailySeries = field(repr=False)
 
 
 @dataclass(frozen=True)

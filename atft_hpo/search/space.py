@@ -104,6 +104,13 @@ def space_sha256(config: Config) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def ends(domain: Domain) -> tuple[Any, ...]:
+    """Both ends of a range, or every choice (lists for tuples)."""
+    if isinstance(domain, Choices):
+        return tuple(list(c) if isinstance(c, tuple) else c for c in domain.choices)
+    return (domain.low, domain.high)
+
+
 def _suggest(trial: optuna.trial.BaseTrial, key: str, domain: Domain) -> Any:
     match domain:
         case FloatRange(low=low, high=high, step=step, log=log):
@@ -121,7 +128,7 @@ def _problems(config: Config, key: str, domain: Domain) -> Iterator[str]:
     if wrong:
         yield wrong
         return
-    for value in _ends(domain):
+    for value in ends(domain):
         if wrong := _wrong_value(config, key, value):
             yield wrong
 
@@ -180,12 +187,6 @@ def _wrong_value(config: Config, key: str, value: Any) -> str | None:
     if isinstance(value, float) and isinstance(read, int):
         return f"{value!r} is real, but the key is an integer; give whole numbers of type int"
     return None
-
-
-def _ends(domain: Domain) -> tuple[Any, ...]:
-    if isinstance(domain, Choices):
-        return tuple(list(c) if isinstance(c, tuple) else c for c in domain.choices)
-    return (domain.low, domain.high)
 
 
 def _contains(domain: Domain, value: Any) -> bool:

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from atft_hpo.results.facts import best_epoch
+from atft_hpo.results.facts import best_epoch, study_facts
 from atft_hpo.results.report import write_report
 from atft_hpo.results.report_paired import against, base_trial
 from atft_hpo.search.outcome import Outcome
@@ -37,7 +37,7 @@ def close_session(database: Database, name: str, farewell: Farewell, console: Co
     console.print(outcome_table(study))
     if study.best() is not None:
         console.print(leading_table(study))
-    lines = best_lines(study)
+    lines = [*best_lines(study), *epoch_lines(study)]
     if study.trials and not farewell.interrupted:
         report = write_report(study, database.volume.study(name).report)
         lines.append(f"report         {report}")
@@ -93,6 +93,20 @@ def best_lines(study: StudyRecord) -> list[str]:
     if best.attempts:
         lines += [f"checkpoints    {best.directory}/attempt-{best.attempts[-1].attempt}/"]
     return lines
+
+
+def epoch_lines(study: StudyRecord) -> list[str]:
+    """One line: what the trials trained, and what pruning and sharing spared them."""
+    facts = study_facts(study)
+    total = facts.epochs_run + facts.epochs_saved
+    if not total:
+        return []
+    trained = facts.epochs_run - facts.epochs_shared
+    pruned, shared = facts.epochs_saved / total, facts.epochs_shared / total
+    return [
+        f"epochs         {trained} trained of {total}: "
+        f"{pruned:.0%} saved by pruning, {shared:.0%} by sharing"
+    ]
 
 
 def standing_lines(study: StudyRecord, farewell: Farewell) -> list[str]:

@@ -78,27 +78,13 @@ def read_epochs(
     return _by_trial(rows.mappings().all())
 
 
-def read_peers(
-    connection: Connection, study: str, number: int, first_step: int, last_step: int
-) -> dict[int, tuple[EpochRecord, ...]]:
-    """Epochs of the other trials, steps `first_step` to `last_step` (both included)."""
-    row = epoch_table.c
-    statement = (
-        select(epoch_table)
-        .where(row.study == study, row.number != number)
-        .where(row.step >= first_step, row.step <= last_step)
-        .order_by(row.number, row.step)
-    )
-    return _by_trial(connection.execute(statement).mappings().all())
-
-
 def encode_facts(report: EpochReport) -> dict[str, Any]:
     """The report without its daily series, as JSON values."""
     facts: dict[str, Any] = {key: getattr(report, key) for key in _PLAIN}
     facts |= {key: _number(getattr(report, key)) for key in (*_NUMBERS, "validation_seconds")}
     for table in _TABLES:
         facts[table] = {key: _number(value) for key, value in getattr(report, table).items()}
-    return facts | {"modules": list(report.modules)}
+    return facts | {"modules": list(report.modules), "shared": report.shared}
 
 
 def decode_epoch(row: RowMapping) -> EpochRecord:
@@ -111,6 +97,7 @@ def decode_epoch(row: RowMapping) -> EpochRecord:
         step=row["step"],
         attempt=row["attempt"],
         modules=tuple(facts["modules"]),
+        shared=facts.get("shared", False),  # earlier versions shared nothing
         daily=decode_daily(row["daily"]) if "daily" in row else None,
         **content,
     )

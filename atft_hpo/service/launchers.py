@@ -3,23 +3,40 @@
 A trial process gets its place and its lease as arguments and everything secret through its
 environment. It runs in a session of its own, so that Ctrl-C reaches the agent only, which then asks
 its trials to stop.
+
+On this machine it is forked from a server that has imported what a trial needs (torch alone takes
+seconds), which this process starts.
 """
 
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Protocol
 
 from atft_hpo.config.settings import Settings, child_environment
 from atft_hpo.errors import VolumeError
+from atft_hpo.service import trial_process
 from atft_hpo.service.leases import Lease
 from atft_hpo.service.slots import Place
 
-TRIAL_PROCESS = (sys.executable, "-m", "atft_hpo.service.trial_process")
+Main = Callable[[Sequence[str]], int]
+"""What a trial process runs: arguments in, exit code out. Importable by its name."""
+PRELOAD = (
+    "atft_hpo.service.trial_process",
+    "atft_hpo.training.loop",
+    "atft_hpo.search.sharing",
+    "atft_hpo.results.summary",
+    "atft_hpo.results.hardware",
+    "lightgbm",
+)
+"""What the server imports. None of it may start threads or touch a GPU on import."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +50,13 @@ class TrialJob:
 
     @property
     def arguments(self) -> list[str]:
-        """Arguments of the trial process; it ends when the parent named is gone."""
+        """Arguments of the trial process."""
         lease = self.lease
         return [
             *("--study", lease.study),
             *("--slot", str(lease.slot)),
             *("--token", str(lease.token)),
             *("--threads", str(self.place.threads)),
-            *("--parent", str(os.getpid())),
         ]
 
 
@@ -77,61 +93,110 @@ class LocalLauncher:
     """Processes on this machine."""
 
     def __init__(
-        self, url: str, settings: Settings, command: Sequence[str] = TRIAL_PROCESS
+        self,
+        url: str,
+        settings: Settings,
+        main: Main = trial_process.main,
+        preload: Sequence[str] = PRELOAD,
     ) -> None:
-        """`url` of the database; `command` starts a trial process."""
+        """`url` of the database; `main` is what a trial process runs."""
         self._url = url
         self._settings = settings
-        self._command = tuple(command)
+        self._main = main
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(list(preload))
+
+    def prepare(self, place: Place) -> None:
+        """Start the server, whose imports then happen beside other work.
+
+        Numeric libraries size their pools on import: to the threads of `place`.
+        """
+        with _environment(_compute(place)), _deaf_to_interrupts():
+            forkserver.ensure_running()
 
     def start(self, job: TrialJob) -> Handle:
         """Start an attempt, see `Launcher`."""
         environment = child_environment(self._url, self._settings) | _compute(job.place)
         try:
             job.log.parent.mkdir(parents=True, exist_ok=True)
-            log = job.log.open("ab")
+            job.log.open("ab").close()
         except OSError as error:
             raise VolumeError(
                 f"{job.log}: cannot be written ({error.strerror}); free space in the volume"
             ) from error
-        with log:
-            process = subprocess.Popen(  # noqa: S603 - our own command
-                [*self._command, *job.arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
+        self.prepare(job.place)
+        arguments = (self._main, job.arguments, environment, job.log)
+        process = self._context.Process(target=_run, args=arguments, daemon=True)
+        try:
+            process.start()
+        except EOFError as error:
+            raise OSError("the server that trial processes are forked from has died") from error
         return LocalHandle(process)
 
 
 class LocalHandle:
     """A process on this machine that leads its own session."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, process: ForkServerProcess) -> None:
         self._process = process
 
     @property
     def pid(self) -> int:
         """Its process number."""
+        assert self._process.pid is not None
         return self._process.pid
 
     def poll(self) -> int | None:
         """Its exit code; None while it runs."""
-        return self._process.poll()
+        return self._process.exitcode
 
     def terminate(self) -> None:
         """SIGTERM to the process alone: what it has started ends with it in good order."""
-        self._process.terminate()
+        if self.poll() is None:
+            self._process.terminate()
 
     def kill(self) -> None:
         """SIGKILL to its whole session."""
         try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
-        self._process.wait()
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:  # ended, or has not yet made its session
+            self._process.kill()
+        self._process.join()
+
+
+def _run(main: Main, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    """In the new process: a session, an environment and a log of its own, then `main`."""
+    os.setsid()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(descriptor, stream.fileno())
+    os.close(descriptor)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.exit(main(arguments))
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """`values` in this process's environment meanwhile, for what is started."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """What is started meanwhile does not hear a Ctrl-C, which is the agent's to answer."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _compute(place: Place) -> dict[str, str]:

@@ -23,10 +23,13 @@ class Epoch(Protocol):
     def samples_per_second(self) -> float: ...
     @property
     def eta_seconds(self) -> float: ...
+    @property
+    def shared(self) -> bool: ...
 
 
 def epoch_line(title: str, epoch: Epoch) -> str:
     """One finished epoch: phase, epoch, metrics, speed, expected time to the end."""
+    speed = f"{count(epoch.samples_per_second)} samples/s"
     return " · ".join(
         [
             title,
@@ -36,7 +39,7 @@ def epoch_line(title: str, epoch: Epoch) -> str:
             f"RankIC {signed(epoch.metrics.get('rank_ic'))}",
             f"pure {signed(epoch.metrics.get('pure_rank_ic'))}",
             f"Sharpe {signed(epoch.metrics.get('sharpe'), 2)}",
-            f"{count(epoch.samples_per_second)} samples/s",
+            "taken over" if epoch.shared else speed,
             f"ETA {duration(epoch.eta_seconds)}",
         ]
     )

@@ -2,7 +2,7 @@
 
 The record is ours and comes first, under the fencing token; Optuna gets the smoothed objective for
 its samplers, stock pruners and dashboard, and never hears a step twice. The phase-aware pruner
-reads the peers' daily series with one query.
+reads what is new of the peers' daily series (`peers`).
 """
 
 import math
@@ -12,9 +12,11 @@ from optuna.exceptions import UpdateFinishedTrialError
 from sqlalchemy import Connection
 
 from atft_hpo.search.pruner import Verdict, decide, optuna_pruner
+from atft_hpo.search.records import EpochRecord
 from atft_hpo.service.assignment import Assignment
-from atft_hpo.service.epochs import Standing, read_epochs, read_peers, record_epoch
+from atft_hpo.service.epochs import Standing, read_epochs, record_epoch
 from atft_hpo.service.lines import epoch_line
+from atft_hpo.service.peers import Peers
 from atft_hpo.service.storage import Database
 from atft_hpo.service.study import optuna_study
 from atft_hpo.training.report import Decision, EpochReport
@@ -33,14 +35,21 @@ class EpochReporter:
             database, assignment.study.name, pruner=optuna_pruner(self._search.pruner)
         )
         self._trial = database.patiently(lambda: optuna.Trial(study, assignment.trial_id))
+        its_number = assignment.number
         frozen = database.patiently(lambda: database.optuna_storage.get_trial(assignment.trial_id))
         self._reported = set(frozen.intermediate_values)
+        self._own = dict[int, EpochRecord | EpochReport]()
+        if assignment.attempt > 1:
+            earlier = database.run(lambda c: read_epochs(c, assignment.study.name, its_number))
+            self._own |= {epoch.step: epoch for epoch in earlier.get(its_number, ())}
+        self._peers = Peers(assignment.study.name, its_number, self._search.pruner.max_peers)
 
     def on_epoch(self, report: EpochReport) -> Decision:
         """Record, report, judge."""
         its = self._assignment
         print(epoch_line(f"trial {its.number}", report), flush=True)
         standing = record_epoch(self._database, its.lease, its.number, its.attempt, report)
+        self._own[report.step] = report
         if standing is not Standing.HOLDS:
             self.lease_lost = standing is Standing.LOST
             return self._answer(Decision.CANCEL, standing.value)
@@ -73,11 +82,8 @@ class EpochReporter:
         return self._database.run(lambda connection: self._compare(connection, report))
 
     def _compare(self, connection: Connection, report: EpochReport) -> Verdict:
-        its, pruner = self._assignment, self._search.pruner
-        own = read_epochs(connection, its.study.name, its.number).get(its.number, ())
+        pruner, objective = self._search.pruner, self._assignment.study.config.objective
         first = report.step - min(report.epoch, pruner.window_epochs - 1)
-        peers = read_peers(connection, its.study.name, its.number, first, report.step)
-        objective = its.study.config.objective
-        return decide(
-            [epoch for epoch in own if epoch.step <= report.step], peers, pruner, objective
-        )
+        own = [epoch for step, epoch in sorted(self._own.items()) if step <= report.step]
+        steps = [epoch.step for epoch in own if epoch.step >= first]
+        return decide(own, self._peers.read(connection, steps), pruner, objective)

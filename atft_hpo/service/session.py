@@ -37,5 +37,6 @@ def work_on(
         highlight=False,
     )
     launcher = LocalLauncher(database.url, settings)
+    launcher.prepare(places[0])
     with open_view(database, study.name, console) as view:
         return Agent(database, study, launcher, places, view).run()

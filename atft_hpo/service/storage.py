@@ -22,7 +22,7 @@ from atft_hpo.errors import StorageError
 from atft_hpo.paths import Volume
 from atft_hpo.service.embedded import embedded_url
 from atft_hpo.service.patience import first_line, patiently
-from atft_hpo.service.tables import SCHEMA_VERSION, metadata, schema_table
+from atft_hpo.service.tables import SCHEMA_VERSION, epoch_table, metadata, schema_table
 from atft_hpo.service.urls import mask_url, normalise_url
 
 T = TypeVar("T")
@@ -157,3 +157,5 @@ def _initialise(engine: Engine, url: str) -> None:
                 f"{mask_url(url)} holds tables of version {version}, this program writes version "
                 f"{SCHEMA_VERSION}; use another database or the program that wrote it"
             )
+        for index in epoch_table.indexes:  # they say nothing new, so an older database gets them
+            index.create(connection, checkfirst=True)

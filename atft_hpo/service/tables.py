@@ -104,6 +104,8 @@ epoch_table = Table(
     ForeignKeyConstraint(
         ["study", "number"], ["atft_trial.study", "atft_trial.number"], ondelete="CASCADE"
     ),
+    Index("atft_epoch_step", "study", "step", "number"),
+    Index("atft_epoch_recorded", "study", "recorded_at"),
 )
 
 test_read_table = Table(

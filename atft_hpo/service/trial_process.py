@@ -1,6 +1,6 @@
 """One attempt of one trial, in a process of its own.
 
-    python -m atft_hpo.service.trial_process --study S --slot 3 --token 17 --threads 1 --parent 4242
+    main(["--study", "S", "--slot", "3", "--token", "17", "--threads", "1"])
 
 Reads what to do by its lease, continues from the newest checkpoint of earlier attempts, trains, and
 records how it ended; its agent tells Optuna. What it prints goes to the attempt's log.txt.
@@ -11,8 +11,7 @@ log.txt, never a number. SIGTERM, SIGINT and the death of its agent stop it at t
 
 import argparse
 import math
-import os
-import sys
+import multiprocessing
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from atft_hpo.service.leases import Lease, conclude, note_interrupted
 from atft_hpo.service.reporter import EpochReporter
 from atft_hpo.service.signals import Signals
 from atft_hpo.service.storage import Database, attach_database
-from atft_hpo.service.work import TorchWork, Work
+from atft_hpo.service.work import Siblings, TorchWork, Work
 from atft_hpo.training.report import Decision, Ending, TrainingResult
 
 
@@ -38,19 +37,15 @@ class Orders:
 
     lease: Lease
     threads: int
-    parent: int
-    """Process number of its agent."""
 
 
-def main(
-    arguments: Sequence[str] | None = None, make_work: Callable[[Settings], Work] = TorchWork
-) -> int:
+def main(arguments: Sequence[str], make_work: Callable[[Settings], Work] = TorchWork) -> int:
     """Run the attempt; returns an `Exit`."""
-    orders = parse_orders(sys.argv[1:] if arguments is None else arguments)
+    orders = parse_orders(arguments)
     with Signals() as signals:
 
         def should_stop() -> Decision:
-            asked = signals.count > 0 or os.getppid() != orders.parent
+            asked = signals.count > 0 or agent_is_gone()
             return Decision.INTERRUPT if asked else Decision.CONTINUE
 
         settings = read_settings()
@@ -62,14 +57,20 @@ def main(
         return attempt.run(orders.threads, lambda: make_work(settings))
 
 
+def agent_is_gone() -> bool:
+    """Whether the process that started this one has ended."""
+    agent = multiprocessing.parent_process()
+    return agent is not None and not agent.is_alive()
+
+
 def parse_orders(arguments: Sequence[str]) -> Orders:
     """The arguments that `launchers.TrialJob` writes."""
-    parser = argparse.ArgumentParser(prog="python -m atft_hpo.service.trial_process")
+    parser = argparse.ArgumentParser(prog="trial process")
     parser.add_argument("--study", required=True)
-    for name in ("--slot", "--token", "--threads", "--parent"):
+    for name in ("--slot", "--token", "--threads"):
         parser.add_argument(name, required=True, type=int)
     given = parser.parse_args(arguments)
-    return Orders(Lease(given.study, given.slot, given.token), given.threads, given.parent)
+    return Orders(Lease(given.study, given.slot, given.token), given.threads)
 
 
 class Attempt:
@@ -106,7 +107,10 @@ class Attempt:
         start = resume_from or "the start"
         print(f"trial {its.number}, attempt {its.attempt}: from {start}", flush=True)
         reporter = EpochReporter(self._database, its)
-        result = work.train(config, panel, run, reporter.on_epoch, resume_from, self._should_stop)
+        siblings = Siblings(its.study.config, self._database.volume.states)
+        result = work.train(
+            config, panel, run, reporter.on_epoch, resume_from, self._should_stop, siblings
+        )
         if result.ending is Ending.INTERRUPTED:
             note_interrupted(self._database, its.lease, its.attempt, "asked to stop")
             return Exit.INTERRUPTED
@@ -136,7 +140,3 @@ def _outcome(result: TrainingResult, reason: str) -> tuple[Outcome, str]:
     if result.value is None or not math.isfinite(result.value):
         return Outcome.NON_FINITE, f"the objective is {result.value} at the end of training"
     return Outcome.COMPLETE, ""
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,6 +5,7 @@ tested, without torch. `TorchWork` is the real thing; it is imported by those wh
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +25,16 @@ OnEpoch = Callable[[EpochReport], Decision]
 ShouldStop = Callable[[], Decision]
 
 
+@dataclass(frozen=True)
+class Siblings:
+    """The trials beside one, which may have done a part of its work."""
+
+    study: Config
+    """The study's configuration, with its search space."""
+    states: Path
+    """Directory of what they have in common."""
+
+
 class Work(Protocol):
     """One training run."""
 
@@ -41,8 +52,9 @@ class Work(Protocol):
         on_epoch: OnEpoch,
         resume_from: Path | None,
         should_stop: ShouldStop,
+        siblings: Siblings | None = None,
     ) -> TrainingResult:
-        """`training.loop.run_phases` on this machine's device."""
+        """`training.loop.run_phases` on this machine's device; what siblings share is shared."""
 
     def summarise(
         self,
@@ -84,18 +96,24 @@ class TorchWork:
         on_epoch: OnEpoch,
         resume_from: Path | None,
         should_stop: ShouldStop,
+        siblings: Siblings | None = None,
     ) -> TrainingResult:
         """See `Work`."""
         import torch
 
         from atft_hpo.results.hardware import HardwareMonitor
+        from atft_hpo.search.sharing import shared_states
         from atft_hpo.training.loop import run_phases
+        from atft_hpo.training.sharing import SharedStates
 
         if config.runtime.threads is not None:
             torch.set_num_threads(config.runtime.threads)
+        store = None
+        if siblings is not None:
+            store = SharedStates(siblings.states, shared_states(siblings.study))
         with HardwareMonitor(self._device) as monitor:
             result = run_phases(
-                config, panel, run, self._device, on_epoch, resume_from, should_stop
+                config, panel, run, self._device, on_epoch, resume_from, should_stop, store
             )
         self._usage = monitor.usage()
         return result

@@ -42,7 +42,7 @@ class EpochFacts:
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """One optimiser step; `values` are loss, terms and gradient norm by name."""
 
     values: dict[str, float]
@@ -63,7 +63,7 @@ def train_epoch(
     plan = run.source.training_plan(run.plan_generator)
     days = run.source.split.train
     weight_D = recency(days, rules.settings.half_life_days)
-    steps: list[_Step] = []
+    steps: list[Step] = []
     run.model.train()
     for number, index in enumerate(plan):
         if (decision := should_stop()) is not Decision.CONTINUE:
@@ -79,7 +79,7 @@ def train_epoch(
         where = f"phase {phase.name}, epoch {epoch}, step {number}"
         part = slice(index.days.start - days.start, index.days.stop - days.start)
         weight = float(weight_D[part].mean())  # one a slice, whose terms are balanced together
-        steps.append(_train_step(run, batch, targets, rules, weight, where))
+        steps.append(train_step(run, batch, targets, rules, weight, where))
     if not steps:
         raise NonFiniteError(f"phase {phase.name}: no training slice has a label; check the split")
     train = _means(steps) | {"lr": rate}
@@ -92,9 +92,14 @@ def _decomposed(run: RunState, batch: Batch) -> Batch:
     return dataclasses.replace(batch, channels=run.model.channels(batch), channel_columns=columns)
 
 
-def _train_step(
+def train_step(
     run: RunState, batch: Batch, targets: SliceTargets, rules: LossRules, weight: float, where: str
-) -> _Step:
+) -> Step:
+    """One optimiser step on `batch`, whose gradient counts `weight`; `where` names it in errors.
+
+    Raises:
+        NonFiniteError: a loss term or the gradient norm is NaN or infinite.
+    """
     run.optimizer.zero_grad(set_to_none=True)
     with precision(run.config, run.device):
         forecast = run.model(batch)
@@ -116,7 +121,7 @@ def _train_step(
     clip_grads_with_norm_(parameters, run.config.optim.clip_norm, norm)
     run.optimizer.step()
     run.averages.after_step(run.model)
-    return _Step(found, targets.samples, _edges_per_day(run, batch))
+    return Step(found, targets.samples, _edges_per_day(run, batch))
 
 
 def _require_finite(run: RunState, values: dict[str, float], where: str) -> None:
@@ -139,7 +144,7 @@ def _edges_per_day(run: RunState, batch: Batch) -> float:
     return float((batch.neighbours_SNK >= 0).sum()) / len(batch.neighbours_SNK)
 
 
-def _means(steps: list[_Step]) -> dict[str, float]:
+def _means(steps: list[Step]) -> dict[str, float]:
     names = steps[0].values
     means = {name: sum(step.values[name] for step in steps) / len(steps) for name in names}
     return means | {

@@ -23,7 +23,7 @@ from atft_hpo.training.report import DailySeries, EpochReport
 _DAILY = ("ic", "rank_ic", "return_gross", "return_net", "turnover", "pure_rank_ic")
 _PLAIN = (
     "phase", "phase_name", "epoch", "epochs_done", "epochs_total", "value", "smoothed",
-    "seconds", "validation_seconds", "samples_per_second", "eta_seconds",
+    "seconds", "validation_seconds", "samples_per_second", "eta_seconds", "shared",
 )  # fmt: skip
 
 

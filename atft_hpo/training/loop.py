@@ -32,6 +32,7 @@ from atft_hpo.training.objective import epoch_value, smooth
 from atft_hpo.training.optimizer import forget_frozen
 from atft_hpo.training.phases import Phase
 from atft_hpo.training.report import Decision, Ending, EpochReport, TrainingResult
+from atft_hpo.training.sharing import SharedStates, Sharing
 from atft_hpo.training.state import RunState
 
 OnEpoch = Callable[[EpochReport], Decision]
@@ -52,6 +53,7 @@ def run_phases(
     on_epoch: OnEpoch,
     resume_from: Path | None = None,
     should_stop: ShouldStop = lambda: Decision.CONTINUE,
+    shared: SharedStates | None = None,
 ) -> TrainingResult:
     """Train through all phases of `config`, from the start or from another attempt's last.pt.
 
@@ -59,6 +61,10 @@ def run_phases(
     phase reached in full (`training.objective`); `metrics` and best_main.pt are of the epoch that
     ends them. A phase that its patience ended counts as reached in full. A decision other than
     CANCEL after the very last epoch changes nothing: the run is complete.
+
+    Phases named in `shared` are taken over from a run that has trained just the same, or kept for
+    others. `on_epoch` hears of their epochs too, all at once; a PRUNE before the last of them is
+    not followed, since the rest costs nothing.
 
     Raises:
         HealthGateError: the network is dead before epoch 1, or a module when it is switched on.
@@ -68,49 +74,35 @@ def run_phases(
         VolumeError: the volume is full; what was written before is intact.
     """
     run = RunState.begin(config, panel, device)
-    if resume_from is not None:
-        decision = _resume(run, resume_from, paths, on_epoch)
-    else:
-        decision = _fit_trees(run, should_stop)
-    for phase, epoch in _epochs_to_run(run):
-        if decision is not Decision.CONTINUE:
-            break
-        if epoch == 0:
-            _enter(run, phase)
-        _apply(run, phase)
-        started = time.monotonic()
-        facts = train_epoch(run, phase, epoch, should_stop)
-        if isinstance(facts, Decision):
-            decision = facts
-            break
-        with run.averages.in_place(run.model):
-            evaluation = _evaluate(run)
-            report = _report(run, phase, facts, evaluation, time.monotonic() - started)
-            run.record(phase, report)
-        if phase is run.phases[-1]:
-            run.averages.after_epoch(run.model)
-        _save(run, paths)
-        decision = on_epoch(report)
+    decision = Decision.CONTINUE
+    with Sharing(run, shared, should_stop) as sharing:
+        if resume_from is not None:
+            decision = _resume(run, resume_from, paths, on_epoch)
+        for phase, epoch in _epochs_to_run(run):
+            if decision is not Decision.CONTINUE:
+                break
+            if epoch == 0:
+                begun = sharing.begin(phase)
+                if begun is not None:
+                    decision = _taken_over(run, paths, begun, on_epoch)
+                    continue
+                _enter(run, phase)
+            _apply(run, phase)
+            started = time.monotonic()
+            facts = train_epoch(run, phase, epoch, should_stop)
+            if isinstance(facts, Decision):
+                decision = facts
+                break
+            with run.averages.in_place(run.model):
+                evaluation = _evaluate(run)
+                report = _report(run, phase, facts, evaluation, time.monotonic() - started)
+                run.record(phase, report)
+            if phase is run.phases[-1]:
+                run.averages.after_epoch(run.model)
+            _save(run, paths)
+            sharing.keep(phase)
+            decision = on_epoch(report)
     return _finish(run, paths, decision)
-
-
-class _StoppedError(Exception):
-    """Leaves a fit between two trees."""
-
-    def __init__(self, decision: Decision) -> None:
-        self.decision = decision
-
-
-def _fit_trees(run: RunState, should_stop: ShouldStop) -> Decision:
-    def ask() -> None:
-        if (decision := should_stop()) is not Decision.CONTINUE:
-            raise _StoppedError(decision)
-
-    try:
-        run.fit_trees(ask)
-    except _StoppedError as stopped:
-        return stopped.decision
-    return Decision.CONTINUE
 
 
 def _epochs_to_run(run: RunState) -> Iterator[tuple[Phase, int]]:
@@ -196,6 +188,21 @@ def _resume(run: RunState, last: Path, paths: RunPaths, on_epoch: OnEpoch) -> De
     run.restore(last)
     _save(run, paths, first=True)
     return on_epoch(run.history[-1])
+
+
+def _taken_over(
+    run: RunState, paths: RunPaths, begun: Decision | list[EpochReport], on_epoch: OnEpoch
+) -> Decision:
+    """Write the files of the epochs that the run took over, and report each as its own."""
+    if isinstance(begun, Decision):
+        return begun
+    _save(run, paths, first=True)
+    decision = Decision.CONTINUE
+    for report in begun:
+        decision = on_epoch(report)
+        if decision not in (Decision.CONTINUE, Decision.PRUNE):
+            break
+    return decision
 
 
 def _finish(run: RunState, paths: RunPaths, decision: Decision) -> TrainingResult:

@@ -84,6 +84,8 @@ class EpochReport:
     eta_seconds: float
     """Expected time to the end of the run."""
     daily: DailySeries = field(repr=False)
+    shared: bool = False
+    """Trained by another run, and taken over from it (`training.sharing`)."""
 
     @property
     def step(self) -> int:

@@ -12,7 +12,7 @@ its history, so there is no position to keep in step with it.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,7 @@ from atft_hpo.training.objective import best_epoch
 from atft_hpo.training.optimizer import make_optimizer
 from atft_hpo.training.phases import Phase, phase_over, phases_of
 from atft_hpo.training.report import EpochReport
-from atft_hpo.training.shaping import shaping
-
-CONTENT_VERSION = 5
-"""Counts changes of last.pt; another version cannot be resumed."""
+from atft_hpo.training.shaping import CONTENT_VERSION, shaping
 
 
 @dataclass(frozen=True)
@@ -102,21 +99,30 @@ class RunState:
             phases=phases,
         )
 
+    @property
+    def needs_trees(self) -> bool:
+        """Whether trees are to be fitted before the first epoch."""
+        return self.config.model.trees.rounds > 0 and self.stack is None
+
     def fit_trees(self, on_round: OnRound) -> None:
-        """Fit the trees that the model corrects, if there are to be any; see `fit_stack`."""
-        trees = self.config.model.trees
-        if trees.rounds:
-            self._use(
-                fit_stack(
-                    self.panel,
-                    self.source.labels,
-                    self.source.split.train,
-                    trees,
-                    seed=self.config.seed,
-                    half_life_days=self.config.loss.half_life_days,
-                    on_round=on_round,
-                )
+        """Fit the trees that the model corrects; see `fit_stack`."""
+        self.use(
+            fit_stack(
+                self.panel,
+                self.source.labels,
+                self.source.split.train,
+                self.config.model.trees,
+                seed=self.config.seed,
+                half_life_days=self.config.loss.half_life_days,
+                on_round=on_round,
             )
+        )
+
+    def use(self, stack: Stack) -> None:
+        """Let the model correct these trees: the cross-fitted ones where it learns."""
+        self.stack, self.model.forest = stack, stack.forest
+        for days, base_DNQ in stack.cross_fitted(self.panel):
+            self.source.set_base(days, base_DNQ)
 
     @property
     def seconds(self) -> float:
@@ -193,13 +199,25 @@ class RunState:
         self.optimizer.load_state_dict(content["optimizer"])
         self.averages.restore(content["averages"])
         if content["stack"]:
-            self._use(Stack.from_content(content["stack"]))
+            self.use(Stack.from_content(content["stack"]))
         self.plan_generator.set_state(content["plan_generator"])
         self.augment_generator.set_state(content["augment_generator"])
         self.best = BestEpoch(**content["best"]) if content["best"] else None
         self.candidate = BestEpoch(**content["candidate"]) if content["candidate"] else None
         self.seconds_before, self.started = content["seconds"], time.monotonic()
         _set_random_state(content["random"], self.device)
+
+    def take_over(self, last: Path) -> list[EpochReport]:
+        """As `restore`, from another run's state; returns the epochs that are new here.
+
+        Raises:
+            CheckpointError: as `restore`.
+        """
+        before, known = self.seconds, len(self.history)
+        self.restore(last)
+        self.history[known:] = [replace(r, shared=True) for r in self.history[known:]]
+        self.seconds_before = before
+        return self.history[known:]
 
     def model_content(
         self, weights: Weights, modules: Sequence[str], metrics: dict[str, float], step: int
@@ -219,12 +237,6 @@ class RunState:
             "model": weights,
             "forest": self.stack.forest.content() if self.stack else [],
         }
-
-    def _use(self, stack: Stack) -> None:
-        """Let the model correct these trees: the cross-fitted ones where it learns."""
-        self.stack, self.model.forest = stack, stack.forest
-        for days, base_DNQ in stack.cross_fitted(self.panel):
-            self.source.set_base(days, base_DNQ)
 
     def _epochs_left(self, phase: Phase) -> int:
         return 0 if self.is_over(phase) else phase.config.epochs - len(self.reports_of(phase))

@@ -4,17 +4,17 @@ import dataclasses
 import json
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from atft_hpo.config.schema import Config
+from atft_hpo.config.schema import PHASE_NAMES, Config
 from atft_hpo.data.panel import Panel
 from atft_hpo.data.slices import SliceSource
 from atft_hpo.data.synthetic_truth import oracle_share
+from atft_hpo.errors import TrainingError
 from atft_hpo.model.atft import ATFT
 from atft_hpo.paths import RunPaths
 from atft_hpo.training.checkpoint import load_checkpoint, write_atomically
@@ -22,6 +22,10 @@ from atft_hpo.training.forecast import ForecastTable, forecast_panel, new_model
 from atft_hpo.training.loop import run_phases
 from atft_hpo.training.report import Decision, EpochReport
 from atft_hpo.training.shaping import phase_key
+from atft_hpo.training.sharing import SharedStates
+
+RECORD_SECONDS = 300.0
+"""A look at the truth of a phase takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -50,51 +54,46 @@ def train_variant(
 ) -> list[PhaseTruth]:
     """Train `config` through its phases; one record a phase.
 
-    Phases that another variant has been through just so are taken from the folder `shared`, and
-    those that this one goes through are left there.
+    Phases that another variant has been through just so are taken over from the folder `shared`,
+    with their records.
     """
     torch.set_num_threads(config.runtime.threads or torch.get_num_threads())
     source = SliceSource(panel, config, device)
-    resume_from, phases = _shared_start(config, panel, shared)
-    started = time.monotonic() - (phases[-1].seconds if phases else 0.0)
+    phases: list[PhaseTruth] = []
+    started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         paths = RunPaths(Path(folder))
 
         def on_epoch(report: EpochReport) -> Decision:
-            ends = report.epoch + 1 == getattr(config.phases, report.phase_name).epochs
-            if ends and report.phase_name not in [truth.phase for truth in phases]:
-                seconds = time.monotonic() - started
-                with torch.random.fork_rng():  # a look at the run changes nothing of it
-                    model = _model_of(paths.last, report, config, panel).to(device).eval()
-                    phases.append(_truth(model, source, panel, config, report, seconds))
-                _share(config, panel, phases, paths.last, shared)
+            nonlocal started
+            if report.epoch + 1 < getattr(config.phases, report.phase_name).epochs:
+                return Decision.CONTINUE
+            names = [truth.phase for truth in phases] + [report.phase_name]
+            record = shared / f"{phase_key(config, panel, names)}.json"
+            if report.shared:
+                phases.append(_recorded(record))
+                started = time.monotonic() - phases[-1].seconds
+                return Decision.CONTINUE
+            seconds = time.monotonic() - started
+            with torch.random.fork_rng():  # a look at the run changes nothing of it
+                model = _model_of(paths.last, report, config, panel).to(device).eval()
+                phases.append(_truth(model, source, panel, config, report, seconds))
+            content = json.dumps(dataclasses.asdict(phases[-1])).encode()
+            write_atomically(record, content)
             return Decision.CONTINUE
 
-        run_phases(config, panel, paths, device, on_epoch, resume_from)
+        run_phases(config, panel, paths, device, on_epoch, shared=SharedStates(shared, PHASE_NAMES))
     return phases
 
 
-def _shared_start(
-    config: Config, panel: Panel, shared: Path
-) -> tuple[Path | None, list[PhaseTruth]]:
-    """The longest beginning of `config` that is in `shared`: its last.pt and its phases."""
-    names = [name for name, _ in config.phases.in_order]
-    for count in range(len(names), 0, -1):
-        kept = shared / f"{phase_key(config, panel, names[:count])}.pt"
-        if kept.is_file():
-            records = json.loads(kept.with_suffix(".json").read_text(encoding="utf-8"))
-            return kept, [PhaseTruth(**record) for record in records]
-    return None, []
-
-
-def _share(
-    config: Config, panel: Panel, phases: Sequence[PhaseTruth], last: Path, shared: Path
-) -> None:
-    key = phase_key(config, panel, [truth.phase for truth in phases])
-    records = [dataclasses.asdict(truth) for truth in phases]
-    # The checkpoint comes last: where it is, its records are too.
-    write_atomically(shared / f"{key}.json", json.dumps(records).encode())
-    write_atomically(shared / f"{key}.pt", last.read_bytes())
+def _recorded(record: Path) -> PhaseTruth:
+    """What the run that trained a phase wrote down of it, just after it had shared it."""
+    deadline = time.monotonic() + RECORD_SECONDS
+    while not record.is_file():
+        if time.monotonic() > deadline:
+            raise TrainingError(f"{record}: not written; remove {record.parent} and run again")
+        time.sleep(0.1)
+    return PhaseTruth(**json.loads(record.read_text(encoding="utf-8")))
 
 
 def _model_of(last: Path, report: EpochReport, config: Config, panel: Panel) -> ATFT:

@@ -125,8 +125,9 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
 
 
 def trial_processes(agent: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Those that lead a session, other than the agent and the database's server."""
     children = psutil.Process(agent.pid).children(recursive=True)
-    return [p for p in children if any("trial_process" in part for part in p.cmdline())]
+    return [p for p in children if os.getsid(p.pid) == p.pid and "python" in p.name()]
 
 
 def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:

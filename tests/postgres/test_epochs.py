@@ -4,16 +4,17 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from sqlalchemy import event
 
 from atft_hpo.service.asking import Asker
 from atft_hpo.service.assignment import read_assignment
 from atft_hpo.service.epochs import (
     Standing,
     read_epochs,
-    read_peers,
     record_epoch,
 )
 from atft_hpo.service.leases import Claim, Lease, requeue
+from atft_hpo.service.peers import Peers
 from atft_hpo.service.records import load_study
 from atft_hpo.service.reporter import EpochReporter
 from atft_hpo.service.requests import request_cancel
@@ -94,11 +95,33 @@ def test_peers_are_the_others_at_these_steps(
         lease = begin(database, study, take).lease
         for epoch in range(4):
             record_epoch(database, lease, number, 1, quick.fake_report(epoch, 4, 1.0, phase=1))
-    peers = database.run(lambda c: read_peers(c, "race", 1, 1001, 1002))
-    assert {n: [e.step for e in epochs] for n, epochs in peers.items()} == {
-        0: [1001, 1002],
-        2: [1001, 1002],
-    }
+    peers, steps = Peers("race", 1, most=5), [1001, 1002]
+    for _ in range(2):  # from the database, and from what was read before
+        found = database.run(lambda c: peers.read(c, steps))
+        assert {n: [e.step for e in epochs] for n, epochs in found.items()} == {
+            0: steps,
+            2: steps,
+        }
+    daily = database.run(lambda c: read_epochs(c, "race", 2))[2][1].daily
+    np.testing.assert_array_equal(found[2][0].daily.return_net, daily.return_net)
+
+
+def test_only_the_newest_peers_are_read_and_each_series_once(
+    database: Database, make_study: MakeStudy, take: Take, quick: Any
+) -> None:
+    study = make_study(budget={"trials": 4})
+    for number in range(4):
+        lease = begin(database, study, take).lease
+        for epoch in range(3 if number == 2 else 4):
+            record_epoch(database, lease, number, 1, quick.fake_report(epoch, 4, 1.0, phase=1))
+    peers, read = Peers("race", 9, most=2), []
+    statements = lambda *args: read.append(args[2])  # noqa: E731
+    event.listen(database.engine, "before_cursor_execute", statements)
+    assert list(database.run(lambda c: peers.read(c, [1001, 1002]))) == [3, 2]
+    assert list(database.run(lambda c: peers.read(c, [1001, 1002, 1003]))) == [3, 1]
+    event.remove(database.engine, "before_cursor_execute", statements)
+    series = [text for text in read if ".daily" in text]
+    assert len(series) == 2  # of the second look, the newest step of 3 and all of 1
 
 
 def test_step_reported_before_is_not_reported_again(

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,13 +34,10 @@ def start(
     monkeypatch.setenv("ATFT_HPO_STORAGE", settings.storage_url or "")
     monkeypatch.setenv("ATFT_HPO_VOLUME", str(settings.volume.root))
 
-    def run(found: Claim, work: Any = None, parent: int | None = None) -> int:
+    def run(found: Claim, work: Any = None) -> int:
         lease = found.lease
         arguments = f"--study race --slot {lease.slot} --token {lease.token} --threads 3"
-        parent = os.getppid() if parent is None else parent
-        return trial_process.main(
-            [*arguments.split(), "--parent", str(parent)], lambda _: work or quick.QuickWork()
-        )
+        return trial_process.main(arguments.split(), lambda _: work or quick.QuickWork())
 
     return run
 
@@ -109,8 +107,12 @@ def test_full_volume_leaves_the_trial_to_its_agent(start: Start, begin: Any, row
     assert rows(TRIALS)[0].state == "running"
 
 
-def test_stops_when_its_agent_is_gone(start: Start, begin: Any, rows: Rows) -> None:
-    assert start(begin(), parent=1) == Exit.INTERRUPTED
+def test_stops_when_its_agent_is_gone(
+    start: Start, begin: Any, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = SimpleNamespace(is_alive=lambda: False)
+    monkeypatch.setattr("multiprocessing.parent_process", lambda: agent)
+    assert start(begin()) == Exit.INTERRUPTED
     assert rows(TRIALS)[0].state == "running"
     assert rows(ATTEMPTS)[0].ending == "INTERRUPTED"
 

@@ -1,11 +1,11 @@
 """Agents whose trial processes run `quick_trial.py`."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import quick_trial
 from sqlalchemy import RowMapping, text
 
 from atft_hpo.config.settings import Settings
@@ -15,7 +15,6 @@ from atft_hpo.service.leases import LeaseTimes
 from atft_hpo.service.slots import Place
 from atft_hpo.service.storage import Database
 
-QUICK_TRIAL = Path(__file__).parent / "quick_trial.py"
 TIMES = LeaseTimes(lease=3.0, renew=0.3, poll=0.02, idle=0.1, grace=1.0)
 
 
@@ -46,7 +45,7 @@ def view() -> Quiet:
 def make_agent(database: Database, settings: Settings, view: Quiet) -> Callable[..., Agent]:
     def make(study: Any, workers: int = 1, times: LeaseTimes = TIMES) -> Agent:
         url = settings.storage_url or ""
-        launcher = LocalLauncher(url, settings, (sys.executable, str(QUICK_TRIAL)))
+        launcher = LocalLauncher(url, settings, quick_trial.main, preload=())
         places = [Place(i, None, 1) for i in range(workers)]
         return Agent(database, study, launcher, places, view, times)
 

@@ -4,8 +4,8 @@ python quick_agent.py STUDY WORKERS LEASE_SECONDS
 """
 
 import sys
-from pathlib import Path
 
+import quick_trial
 from rich.console import Console
 
 from atft_hpo.config.settings import read_settings
@@ -17,13 +17,11 @@ from atft_hpo.service.slots import Place
 from atft_hpo.service.storage import open_database
 from atft_hpo.service.study import open_study
 
-QUICK_TRIAL = Path(__file__).with_name("quick_trial.py")
-
 
 def main(name: str, workers: int, lease: float) -> int:
     settings = read_settings()
     database = open_database(settings)
-    launcher = LocalLauncher(database.url, settings, (sys.executable, str(QUICK_TRIAL)))
+    launcher = LocalLauncher(database.url, settings, quick_trial.main, preload=())
     times = LeaseTimes(lease=lease, renew=lease / 8, poll=0.02, idle=0.1, grace=5.0)
     places = [Place(i, None, 1) for i in range(workers)]
     study = open_study(database, name)

@@ -1,14 +1,14 @@
 """A trial process whose training is instant: the service's own code around fake work.
 
-Started by the tests' launcher as `python quick_trial.py --study S --slot k …`. What the fake
-training does is written in the study's question, as TOML keys of `Script`.
+Forked by the tests' launcher, which runs `main`. What the fake training does is written in the
+study's question, as TOML keys of `Script`.
 """
 
 import os
 import signal
-import sys
 import time
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ class QuickWork:
 
     def train(
         self, config: Config, panel: Any, run: RunPaths, on_epoch: Any, resume_from: Path | None,
-        should_stop: Any,
+        should_stop: Any, siblings: Any = None,
     ) -> TrainingResult:  # fmt: skip
         script = script_of(config)
         attempt = int(run.root.name.removeprefix("attempt-"))
@@ -125,5 +125,6 @@ class QuickWork:
         return TrainingResult(ending, script.value, 0, {}, done, script.epochs, 0.1, ())
 
 
-if __name__ == "__main__":
-    sys.exit(trial_process.main(make_work=lambda settings: QuickWork()))
+def main(arguments: Sequence[str]) -> int:
+    """A trial process around the fake work."""
+    return trial_process.main(arguments, make_work=lambda settings: QuickWork())

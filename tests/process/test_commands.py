@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import quick_trial
 from sqlalchemy import text
 
 from atft_hpo.cli import app as cli
@@ -26,7 +27,6 @@ from atft_hpo.service.launchers import LocalLauncher
 from atft_hpo.service.storage import Database
 
 pytestmark = pytest.mark.postgres
-QUICK_TRIAL = Path(__file__).with_name("quick_trial.py")
 MakeConfig = Callable[..., Any]
 Invoke = Callable[..., Any]
 
@@ -39,7 +39,7 @@ def invoke(
     monkeypatch.setenv("ATFT_HPO_STORAGE", settings.storage_url or "")
     monkeypatch.setenv("ATFT_HPO_VOLUME", str(settings.volume.root))
     monkeypatch.setenv("ATFT_HPO_DEVICE", "cpu")
-    quick = partial(LocalLauncher, command=(sys.executable, str(QUICK_TRIAL)))
+    quick = partial(LocalLauncher, main=quick_trial.main, preload=())
     monkeypatch.setattr("atft_hpo.service.session.LocalLauncher", quick)
     panel = SimpleNamespace(root=settings.volume.root / "panels" / "p", fingerprint="f" * 64)
     monkeypatch.setattr("atft_hpo.cli.studies.build_panel", lambda *_: panel)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from atft_hpo.data.blocks import ColumnStatistics, Spill
+from atft_hpo.data.blocks import ColumnStatistics, Journal, Spill
 from atft_hpo.data.table import open_table, read_rows
 
 DAYS, FEATURES = 4, 3
@@ -24,7 +24,7 @@ def test_statistics_equal_numpys_over_all_rows(x, cut, data):
     statistics = ColumnStatistics.empty(DAYS, FEATURES)
     for rows in (slice(0, cut), slice(cut, None)):
         if len(x[rows]):
-            statistics.add(day[rows], x[rows].copy())
+            statistics.add(day[rows], x[rows].T.copy())
     finite = np.where(np.isinf(x), np.nan, x)
     assert statistics.rows == len(x)
     assert statistics.present_F.tolist() == (~np.isnan(finite)).sum(axis=0).tolist()
@@ -50,17 +50,20 @@ def test_days_come_in_order_with_their_own_rows(market, tmp_path, monkeypatch):
     rows = read_rows(table)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    spill = Spill(scratch, 160, 30, 5)
-    spill.write(table, rows)
-    assert len(list(scratch.iterdir())) == 8
+    spill = Spill(Journal.open(scratch / "journal.npz", "t"), rows, 5)
+    spill.write(table)
+    assert len(list(scratch.glob("rows-*"))) == len(spill.blocks) == 8
     ordered = market.sort("date", "code")
     expected = ordered["noise"].to_numpy().astype(np.float32)
     days, stocks, noise = [], [], []
-    for day, stocks_n, x_nF in spill.days():
-        days.append(day)
-        stocks += [rows.codes[n] for n in stocks_n]
-        noise.append(x_nF[:, table.features.index("noise")])
+    for block in spill.blocks:
+        for day in spill.days(block):
+            days.append(day.day)
+            stocks += [rows.codes[n] for n in day.stocks]
+            noise.append(day.values_Fn[table.features.index("noise")])
+        spill.done(block)
     assert days == list(range(160))
     assert stocks == ordered["code"].to_list()
     np.testing.assert_array_equal(np.concatenate(noise), expected)
-    assert not list(scratch.iterdir())
+    assert not list(scratch.glob("rows-*"))
+    assert not spill.blocks

@@ -33,6 +33,23 @@ def test_robust_z_is_median_and_mad_by_hand():
     np.testing.assert_allclose(robust_z(x, 3.0), expected, rtol=1e-4, atol=1e-5)
 
 
+@settings(max_examples=200, deadline=None)
+@given(x=DAYS)
+def test_robust_z_is_median_and_mad_of_any_values(x):
+    rows = [row[~np.isnan(row)] for row in x]
+    out = robust_z(x, 1e9)
+    for row, values, found in zip(rows, x, out, strict=True):
+        if not len(row):
+            continue
+        centred = values - np.median(row).astype(np.float32)
+        mad = np.median(np.abs(centred[~np.isnan(values)]))
+        if mad > 0:
+            with np.errstate(over="ignore"):
+                expected = np.clip(centred / (np.float32(1.4826) * mad), -1e9, 1e9)
+            expected = np.nan_to_num(expected)
+            np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_robust_z_falls_back_to_the_standard_deviation():
     x = np.array([[0.0] * 9 + [10.0]], dtype=np.float32)
     assert robust_z(x, CLIP)[0, -1] == pytest.approx(10 / x.std(), rel=1e-5)
@@ -83,11 +100,11 @@ def test_day_normaliser_gives_each_feature_its_own():
         FeatureSpec(name=kind, family="f", normalisation=kind)
         for kind in reversed(list(NORMALISERS))
     ]
-    x_NF = np.random.default_rng(1).normal(size=(25, len(specs))).astype(np.float32)
-    out_NF = DayNormaliser(specs, CLIP)(x_NF)
+    x_FN = np.random.default_rng(1).normal(size=(len(specs), 25)).astype(np.float32)
+    out_FN = DayNormaliser(specs, CLIP)(x_FN)
     for f, spec in enumerate(specs):
-        expected = NORMALISERS[spec.normalisation](x_NF[:, f][None], CLIP)[0]
-        np.testing.assert_array_equal(out_NF[:, f], expected)
+        expected = NORMALISERS[spec.normalisation](x_FN[f][None], CLIP)[0]
+        np.testing.assert_array_equal(out_FN[f], expected)
 
 
 def test_families_choose_their_normalisation():

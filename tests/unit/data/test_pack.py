@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atft_hpo.config.schema import DataConfig, PackConfig
+from atft_hpo.data.blocks import Spill
 from atft_hpo.data.pack import pack_table
 from atft_hpo.data.panel import Panel
 from atft_hpo.data.ranks import normal_scores
@@ -323,14 +324,91 @@ def test_no_table_there(tmp_path, data_config, prepare, message):
 
 
 @pytest.mark.parametrize("size", [100, 10_000, 45_000])
-def test_a_failing_disk_leaves_nothing_behind(market, data_config, tmp_path, file_size_limit, size):
+def test_after_a_full_disk_the_same_call_goes_on(
+    pack, market, data_config, tmp_path, file_size_limit, size
+):
     market.write_parquet(tmp_path / "t.parquet")
     with (
         file_size_limit(size),
         pytest.raises(VolumeError, match=r"out: cannot be written \(.+\); free space"),
     ):
         pack_table(tmp_path / "t.parquet", tmp_path / "out", data_config)
-    assert {p.name for p in tmp_path.iterdir()} == {"t.parquet"}
+    assert not (tmp_path / "out").exists()
+    panel = pack_table(tmp_path / "t.parquet", tmp_path / "out", data_config)
+    assert panel.fingerprint == pack(market).fingerprint
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.fixture
+def pieces(market, tmp_path, monkeypatch):
+    """The market in five files; small blocks, and a journal after every file."""
+    monkeypatch.setattr("atft_hpo.data.blocks._BLOCK_BYTES", 4 * 30 * 5 * 20)
+    monkeypatch.setattr("atft_hpo.data.blocks._JOURNAL_BYTES", 1)
+    folder = tmp_path / "pieces"
+    folder.mkdir()
+    for i, part in enumerate(market.partition_by("sector")):
+        part.write_parquet(folder / f"{i}.parquet")
+    return folder
+
+
+def dying(monkeypatch, name, calls):
+    """Interrupts the builder at the given call of a method of Spill; returns the calls heard."""
+    heard = []
+    method = getattr(Spill, name)
+
+    def die(self, *args):
+        heard.append(args)
+        if len(heard) == calls:
+            raise KeyboardInterrupt
+        return method(self, *args)
+
+    monkeypatch.setattr(Spill, name, die)
+    return heard
+
+
+@pytest.mark.parametrize(("name", "calls"), [("_spill", 3), ("_sync", 2), ("done", 1), ("days", 5)])
+def test_an_interrupted_packing_goes_on_where_it_was(
+    pack, market, pieces, data_config, tmp_path, monkeypatch, name, calls
+):
+    uninterrupted = pack(market).fingerprint
+    with monkeypatch.context() as patch:
+        dying(patch, name, calls)
+        with pytest.raises(KeyboardInterrupt):
+            pack_table(pieces, tmp_path / "out", data_config)
+    told = []
+    files = dying(monkeypatch, "_spill", 0)
+    blocks = dying(monkeypatch, "done", 0)
+    panel = pack_table(pieces, tmp_path / "out", data_config, told.append)
+    assert panel.fingerprint == uninterrupted
+    panel.verify()
+    total = len(list(pieces.iterdir()))
+    spilled = {"_spill": 2, "_sync": 1}.get(name, total)
+    assert len(files) == total - spilled
+    assert f"going on after {spilled} of {total} file(s)" in told
+    assert blocks[0] == ((4,) if name == "days" else (0,))
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("change", ["table", "config", "block"])
+def test_what_was_left_of_something_else_is_done_anew(
+    pack, market, pieces, data_config, tmp_path, monkeypatch, change
+):
+    with monkeypatch.context() as patch:
+        dying(patch, "done", 2)
+        with pytest.raises(KeyboardInterrupt):
+            pack_table(pieces, tmp_path / "out", data_config)
+    if change == "table":
+        market = market.with_columns(noise=pl.col("noise") + 1)
+        for i, part in enumerate(market.partition_by("sector")):
+            part.write_parquet(pieces / f"{i}.parquet")
+    elif change == "config":
+        data_config = data_config.model_copy(update={"delay_days": 2})
+    else:
+        next(tmp_path.glob(".out.*.store/rows-7.tmp")).write_bytes(b"")
+    files = dying(monkeypatch, "_spill", 0)
+    panel = pack_table(pieces, tmp_path / "out", data_config)
+    assert len(files) == len(list(pieces.glob("*.parquet")))
+    assert panel.fingerprint == pack(market, config=data_config).fingerprint
 
 
 def test_a_place_that_cannot_be_written_is_named(market, data_config, tmp_path):

@@ -8,7 +8,7 @@ from scipy.stats import rankdata
 from atft_hpo.data.ranks import average_ranks, normal_scores, uniform_ranks
 
 # Few distinct values, so that ties are common; NaN among them.
-VALUES = st.sampled_from([np.nan, -2.0, 0.0, 0.5, 1.0, 1e9])
+VALUES = st.sampled_from([np.nan, -np.nan, -2.0, -0.0, 0.0, 0.5, 1.0, 1e9])
 ROWS = arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 12)), elements=VALUES)
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from atft_hpo.data.panel import Panel
-from atft_hpo.data.store_files import staged_store, write_file
-from atft_hpo.errors import PanelStoreError
+from atft_hpo.data.store_files import staged_store, workplace, write_file
+from atft_hpo.errors import DataError, PanelStoreError, VolumeError
 
 
 def test_write_file_records_size_and_checksum(tmp_path):
@@ -26,15 +26,31 @@ def test_a_store_appears_only_when_complete(tmp_path):
     assert [p.name for p in out.parent.iterdir()] == ["store"]
 
 
-def test_an_interrupted_builder_leaves_nothing(tmp_path):
-    def build():
-        with staged_store(tmp_path / "store") as stage:
-            (stage / "file").write_text("x")
-            raise KeyboardInterrupt
+def build(out, error):
+    with staged_store(out) as stage:
+        (stage / "file").write_text("x")
+        raise error
 
-    with pytest.raises(KeyboardInterrupt):
-        build()
+
+def test_an_interrupted_builder_leaves_its_work_to_the_next(tmp_path):
+    for error in (KeyboardInterrupt(), OSError(28, "No space left on device")):
+        with pytest.raises((KeyboardInterrupt, VolumeError)):
+            build(tmp_path / "store", error)
+    with staged_store(tmp_path / "store") as stage:
+        assert (stage / "file").read_text() == "x"
+    assert [p.name for p in tmp_path.iterdir()] == ["store"]
+    assert [p.name for p in (tmp_path / "store").iterdir()] == ["file"]
+
+
+def test_an_error_of_the_input_leaves_nothing(tmp_path):
+    with pytest.raises(DataError):
+        build(tmp_path / "store", DataError("no such column"))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_builder_at_work_is_not_disturbed(tmp_path):
+    with staged_store(tmp_path / "store") as one, workplace(tmp_path / "store", "store") as other:
+        assert one != other
 
 
 def test_of_two_builders_of_the_same_store_the_first_wins(panel, tmp_path):

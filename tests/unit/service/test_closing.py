@@ -1,5 +1,6 @@
 """What a session ends with, from the seeded study of the report's tests."""
 
+import dataclasses
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from rich.console import Console
 
 from atft_hpo.results.report_paired import against
 from atft_hpo.search.outcome import Outcome
-from atft_hpo.service.closing import leading_table
+from atft_hpo.service.closing import epoch_lines, leading_table
 
 RECORDS = Path(__file__).parents[1] / "results" / "conftest.py"
 
@@ -54,3 +55,21 @@ def test_a_metric_that_is_not_there_is_a_dash(records: Any) -> None:
     (row,) = lines(leading_table(study))[2:]
     assert row[2] == "–"
     assert row[6] == "–"
+
+
+def test_what_pruning_and_sharing_spared_is_a_share_of_all_epochs(records: Any) -> None:
+    study = records.make_study([Outcome.COMPLETE, Outcome.PRUNED])
+    complete, pruned = study.trials
+    total, run = 18 * 2, 18 + len(pruned.epochs)
+    taken = [dataclasses.replace(e, shared=e.phase == 0) for e in complete.epochs]
+    study = dataclasses.replace(
+        study, trials=(dataclasses.replace(complete, epochs=tuple(taken)), pruned)
+    )
+    assert epoch_lines(study) == [
+        f"epochs         {run - 3} trained of {total}: {(total - run) / total:.0%} saved by "
+        f"pruning, {3 / total:.0%} by sharing"
+    ]
+
+
+def test_without_an_epoch_there_is_nothing_to_say(records: Any) -> None:
+    assert epoch_lines(records.make_study([])) == []

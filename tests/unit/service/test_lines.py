@@ -43,7 +43,10 @@ def test_ended() -> None:
 
 def test_epoch_protocol_is_met_by_records() -> None:
     fields = {"phase_name": "gat", "epoch": 0, "epochs_done": 1, "epochs_total": 2}
-    rest = {"metrics": {}, "samples_per_second": 1.0, "eta_seconds": math.nan}
+    rest = {"metrics": {}, "samples_per_second": 1.0, "eta_seconds": math.nan, "shared": False}
     epoch: Any = SimpleNamespace(**fields, **rest)
     line = epoch_line("x", epoch)
     assert line.endswith("IC – · RankIC – · pure – · Sharpe – · 1 samples/s · ETA –")
+    epoch.shared = True
+    assert "taken over" in epoch_line("x", epoch)
+    assert "samples/s" not in epoch_line("x", epoch)

@@ -28,6 +28,8 @@ BASELINE = ("baseline",)
         ("phases.gat.lr", 0.25, True),
         ("phases.fine_tuning.epochs", 7, True),
         ("model.fan.k", 1, True),
+        ("graph.neighbours", 2, True),
+        ("model.gat.heads", [1], False),  # shapes parameters, which are drawn at the start
         ("augment.feature_noise", 0.5, True),
         ("search.sampler.seed", 3, True),
         ("phases.baseline.lr", 0.25, False),
