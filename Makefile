@@ -68,9 +68,14 @@ test: $(VENV)/.dev ## tests, without the slow ones and those that need a GPU
 test-slow: $(VENV)/.dev ## the slow tests alone
 	@$(PYTEST) -m "slow and not gpu" $(TEST_ARGS)
 
-bench: $(VENV)/.dev ## the quick form of every benchmark in bench/ (about 20 minutes)
+bench: $(VENV)/.dev ## the quick form of every benchmark in bench/ that needs no GPU (about 20 minutes)
 	@set -e; for script in bench/*.py; do \
-	  quick=; [ "$$script" != bench/planted.py ] || quick=--quick; \
+	  case $$script in \
+	    bench/planted.py) quick=--quick ;; \
+	    bench/step.py) quick="--stocks 200" ;; \
+	    bench/gpu.py) continue ;; \
+	    *) quick= ;; \
+	  esac; \
 	  echo "== $$script $$quick $(BENCH_ARGS)"; \
 	  $(VENV)/bin/python "$$script" $$quick $(BENCH_ARGS); done
 
