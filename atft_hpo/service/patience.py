@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from atft_hpo.config.settings import STORAGE_VARIABLE
@@ -46,7 +46,10 @@ def _cause(error: BaseException) -> BaseException:
 
 def _may_pass(error: Exception) -> bool:
     """Whether waiting may help: a lost connection, a deadlock, a server that is starting."""
-    return isinstance(_cause(error), OperationalError | InterfaceError | PoolTimeoutError)
+    cause = _cause(error)
+    # The driver's bare class has no SQLSTATE: the connection went in the middle of an answer.
+    lost = type(cause) is DatabaseError
+    return lost or isinstance(cause, OperationalError | InterfaceError | PoolTimeoutError)
 
 
 def _is_refusal(error: Exception) -> bool:

@@ -217,7 +217,8 @@ def test_connections_cut_in_the_middle_cost_nothing(
     view.at_turn = when(rows, "SELECT 1 FROM atft_epoch WHERE step >= 2", lambda: rows(cut))
     patient = LeaseTimes(lease=30.0, renew=0.3, poll=0.02, idle=0.1, grace=1.0)
     make_agent(study, workers=2, times=patient).run()
-    assert told(database) == [(0, "COMPLETE"), (1, "COMPLETE")]
+    found = rows("SELECT outcome, message FROM atft_trial")
+    assert told(database) == [(0, "COMPLETE"), (1, "COMPLETE")], found
     endings = [(a.attempt, a.ending, a.message) for a in rows(ATTEMPTS)]
     assert {(r.attempt, r.failures) for r in rows(TRIALS)} == {(1, 0)}, endings
 
