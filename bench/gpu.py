@@ -62,6 +62,8 @@ SCALES: dict[str, dict[str, Any]] = {
 TRAIN_SECONDS = 500
 """After so long `train` stops at the next epoch, to be called again."""
 console = Console(highlight=False)
+if not console.is_terminal:
+    console.width = 120  # in a file no column need be broken
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 

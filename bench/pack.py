@@ -40,6 +40,8 @@ from seed_scale.parquet import SEED_DAYS, SEED_FEATURES, SEED_ROWS, write_table
 
 SCALES = {"seed": SEED_ROWS, "tenth": SEED_ROWS // 10, "small": 40 * SEED_DAYS}
 console = Console(highlight=False)
+if not console.is_terminal:
+    console.width = 120  # in a file no column need be broken
 
 
 def main(

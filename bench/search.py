@@ -44,6 +44,8 @@ from search_overhead.trials import run_trial
 STUDY = Path(__file__).parents[1] / "studies" / "jpx_full.toml"
 TARGET_MS = 20.0
 console = Console(highlight=False)
+if not console.is_terminal:
+    console.width = 120  # in a file no column need be broken
 
 
 def main(

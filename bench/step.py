@@ -57,6 +57,8 @@ WARM_UP_DAYS = 20
 TOKENS = 4096
 """Stock-days on which variable selection is timed by itself."""
 console = Console(highlight=False)
+if not console.is_terminal:
+    console.width = 120  # in a file no column need be broken
 
 
 @dataclass(frozen=True)
