@@ -8,7 +8,8 @@ CUDA_VISIBLE_DEVICES, CUDA's own, is respected when GPUs are shared out among tr
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
@@ -60,3 +61,20 @@ def child_environment(storage_url: str, settings: Settings) -> dict[str, str]:
         VOLUME_VARIABLE: str(settings.volume.root),
         DEVICE_VARIABLE: settings.device,
     }
+
+
+@contextmanager
+def environment_with(values: Mapping[str, str]) -> Iterator[None]:
+    """`values` in this process's environment meanwhile, for what is started."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        replace_environment(before)
+
+
+def replace_environment(values: Mapping[str, str]) -> None:
+    """Let this process have exactly the environment `values`."""
+    os.environ.clear()
+    os.environ.update(values)

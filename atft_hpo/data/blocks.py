@@ -215,9 +215,10 @@ class Spill:
     def _truncate(self) -> bool:
         """Cut from the files what the journal does not know of; False when something is missing."""
         for block, pieces in self._journal.pieces.items():
-            if block < self._journal.blocks:
-                continue
             size, path = 4 * self._features * sum(pieces), self._path(block)
+            if block < self._journal.blocks:
+                path.unlink(missing_ok=True)  # the builder died between its journal and this
+                continue
             if not path.is_file() or path.stat().st_size < size:
                 return False
             os.truncate(path, size)

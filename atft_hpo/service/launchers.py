@@ -20,7 +20,12 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Protocol
 
-from atft_hpo.config.settings import Settings, child_environment
+from atft_hpo.config.settings import (
+    Settings,
+    child_environment,
+    environment_with,
+    replace_environment,
+)
 from atft_hpo.errors import VolumeError
 from atft_hpo.service import trial_process
 from atft_hpo.service.leases import Lease
@@ -111,7 +116,7 @@ class LocalLauncher:
 
         Numeric libraries size their pools on import: to the threads of `place`.
         """
-        with _environment(_compute(place)), _deaf_to_interrupts():
+        with environment_with(_compute(place)), _deaf_to_interrupts():
             forkserver.ensure_running()
 
     def start(self, job: TrialJob) -> Handle:
@@ -172,21 +177,8 @@ def _run(main: Main, arguments: Sequence[str], environment: Mapping[str, str], l
     for stream in (sys.stdout, sys.stderr):
         os.dup2(descriptor, stream.fileno())
     os.close(descriptor)
-    os.environ.clear()
-    os.environ.update(environment)
+    replace_environment(environment)
     sys.exit(main(arguments))
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """`values` in this process's environment meanwhile, for what is started."""
-    before = dict(os.environ)
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @contextmanager

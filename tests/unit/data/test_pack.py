@@ -1,5 +1,6 @@
 import shutil
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -387,6 +388,23 @@ def test_an_interrupted_packing_goes_on_where_it_was(
     assert f"going on after {spilled} of {total} file(s)" in told
     assert blocks[0] == ((4,) if name == "days" else (0,))
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_block_that_outlived_its_journal_entry_is_no_part_of_the_store(
+    pieces, data_config, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: dying_now())
+        with pytest.raises(KeyboardInterrupt):
+            pack_table(pieces, tmp_path / "out", data_config)
+    assert list(tmp_path.glob(".out.*.store/rows-0.tmp"))
+    panel = pack_table(pieces, tmp_path / "out", data_config)
+    panel.verify()
+    assert not list(panel.root.glob("rows-*"))
+
+
+def dying_now():
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("change", ["table", "config", "block"])
