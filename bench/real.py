@@ -39,8 +39,8 @@ from atft_hpo.config.settings import read_settings
 from atft_hpo.data.panel import Panel
 from atft_hpo.data.prepare import prepare_panel
 from atft_hpo.errors import AtftHpoError
+from atft_hpo.files import write_atomically
 from atft_hpo.paths import Volume
-from atft_hpo.training.checkpoint import write_atomically
 from real_stocks.comparison import compare
 from real_stocks.folds import Fold, test_fold, walk_forward
 from real_stocks.jobs import run_jobs

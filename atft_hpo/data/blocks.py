@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from atft_hpo.data.store_files import write_atomically
 from atft_hpo.data.table import Rows, Table, feature_rows, rows_of
+from atft_hpo.files import write_atomically
 
 _BLOCK_BYTES = 192 << 20
 _MAX_BLOCKS = 256

@@ -63,16 +63,6 @@ def staged_store(out: Path) -> Iterator[Path]:
         ) from error
 
 
-def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Replace `path` by `content`, whole or not at all."""
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
 def write_file(path: Path, arrays: Iterable[NDArray[Any]]) -> FileRecord:
     """Write arrays one after another, in C order, to disk; returns size and checksum."""
     digest, size = hashlib.sha256(), 0

@@ -21,11 +21,12 @@ from atft_hpo.config.schema import Config
 from atft_hpo.data.panel import Panel
 from atft_hpo.data.splits import Split, date_split
 from atft_hpo.errors import DataError
+from atft_hpo.files import write_atomically
 from atft_hpo.results import figures_daily
 from atft_hpo.results.page import Stat, joined, stats, table, tag, write_page
 from atft_hpo.results.predict import CheckpointForecast, Days, forecast_checkpoint
 from atft_hpo.results.wording import number, percent, plural
-from atft_hpo.training.checkpoint import checkpoint_sha256, write_atomically
+from atft_hpo.training.checkpoint import checkpoint_sha256
 from atft_hpo.training.forecast import evaluate_table
 from atft_hpo.training.metrics import Evaluation
 from atft_hpo.training.report import DailySeries

@@ -22,6 +22,7 @@ from atft_hpo.config.schema import Config
 from atft_hpo.data.panel import Panel
 from atft_hpo.data.slices import SliceSource
 from atft_hpo.errors import ConfigError
+from atft_hpo.files import write_atomically
 from atft_hpo.model.atft import ATFT
 from atft_hpo.model.inspection import Inspection, inspect_batch
 from atft_hpo.results.backtest import same_targets
@@ -36,7 +37,7 @@ from atft_hpo.results.explain_frames import (
     strength_summary,
 )
 from atft_hpo.results.predict import Days, day_range
-from atft_hpo.training.checkpoint import checkpoint_sha256, write_atomically
+from atft_hpo.training.checkpoint import checkpoint_sha256
 from atft_hpo.training.forecast import evaluating, load_model, precision
 
 

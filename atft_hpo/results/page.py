@@ -20,8 +20,8 @@ import plotly.io
 from plotly.offline import get_plotlyjs
 
 from atft_hpo import __version__
+from atft_hpo.files import write_atomically
 from atft_hpo.results.theme import STATUS_COLOURS, Plate, status_label
-from atft_hpo.training.checkpoint import write_atomically
 
 _PLOTLY_OPTIONS = {"displayModeBar": False, "responsive": True}
 

@@ -24,7 +24,8 @@ from atft_hpo.data.panel import Panel
 from atft_hpo.data.slices import SliceSource
 from atft_hpo.data.splits import Split
 from atft_hpo.errors import ConfigError
-from atft_hpo.training.checkpoint import checkpoint_sha256, write_atomically
+from atft_hpo.files import write_atomically
+from atft_hpo.training.checkpoint import checkpoint_sha256
 from atft_hpo.training.forecast import ForecastTable, forecast_panel, load_model
 
 Days = Literal["validation", "test"] | tuple[date, date]

@@ -17,6 +17,7 @@ from atft_hpo import __version__
 from atft_hpo.config.schema import Config
 from atft_hpo.data.panel import Panel
 from atft_hpo.data.styles import STYLES
+from atft_hpo.files import write_atomically
 from atft_hpo.paths import RunPaths
 from atft_hpo.results import summary_system
 from atft_hpo.results.epochs import by_phase, kept_epoch, values
@@ -34,7 +35,6 @@ from atft_hpo.results.wording import (
     plus_minus,
 )
 from atft_hpo.search.outcome import Outcome
-from atft_hpo.training.checkpoint import write_atomically
 from atft_hpo.training.forecast import new_model
 from atft_hpo.training.report import EpochReport, TrainingResult
 

@@ -1,27 +1,24 @@
-"""Files that exist whole or not at all: checkpoints with a digest, and small tables beside them.
+"""Checkpoints: files with a digest, which exist whole or not at all (`files`).
 
     save_checkpoint(paths.last, {"model": model.state_dict(), …})
     content = load_checkpoint(paths.last)
 
-A file is written beside its target, synced and renamed over it, so a crash or a full disk leaves
-the previous one intact. A checkpoint is `torch.save`'s bytes followed by a 40-byte trailer: 8 bytes
+A checkpoint is `torch.save`'s bytes followed by a 40-byte trailer: 8 bytes
 of mark, 32 of SHA-256 over what precedes. The digest is checked before anything is unpickled, and
 `weights_only=True` admits tensors, numbers, strings, dictionaries and lists only. The digest lives
 in the file, not beside it: two files cannot be replaced in one step.
 """
 
-import contextlib
-import errno
 import hashlib
 import io
-import os
 import pickle
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
-from atft_hpo.errors import CheckpointError, VolumeError
+from atft_hpo.errors import CheckpointError
+from atft_hpo.files import write_atomically
 
 _MARK: Final = b"ATFTSHA2"
 _TRAILER: Final = len(_MARK) + 32
@@ -74,41 +71,6 @@ def checkpoint_sha256(path: Path) -> str:
         CheckpointError: the file is absent or no checkpoint of this project.
     """
     return _stored_digest(path, _read(path)).hex()
-
-
-def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Replace `path` by `data`: temporary file, fsync, rename, fsync of the directory.
-
-    Raises:
-        VolumeError: the volume is full or cannot be written; `path` keeps what it held.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_directory(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise VolumeError(_remedy(path, error)) from error
-
-
-def _remedy(path: Path, error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{path}: no space left on the volume; free some and resume, nothing was lost"
-    return f"{path}: cannot be written ({error.strerror}); check the volume and resume"
-
-
-def _sync_directory(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _read(path: Path) -> bytes:

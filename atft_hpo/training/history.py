@@ -16,8 +16,8 @@ import numpy as np
 import polars as pl
 import torch
 
+from atft_hpo.files import write_atomically
 from atft_hpo.paths import RunPaths
-from atft_hpo.training.checkpoint import write_atomically
 from atft_hpo.training.report import DailySeries, EpochReport
 
 _DAILY = ("ic", "rank_ic", "return_gross", "return_net", "turnover", "pure_rank_ic")

@@ -15,9 +15,10 @@ from atft_hpo.data.panel import Panel
 from atft_hpo.data.slices import SliceSource
 from atft_hpo.data.synthetic_truth import oracle_share
 from atft_hpo.errors import TrainingError
+from atft_hpo.files import write_atomically
 from atft_hpo.model.atft import ATFT
 from atft_hpo.paths import RunPaths
-from atft_hpo.training.checkpoint import load_checkpoint, write_atomically
+from atft_hpo.training.checkpoint import load_checkpoint
 from atft_hpo.training.forecast import ForecastTable, forecast_panel, new_model
 from atft_hpo.training.loop import run_phases
 from atft_hpo.training.report import Decision, EpochReport

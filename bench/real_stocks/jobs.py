@@ -23,7 +23,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from atft_hpo.errors import AtftHpoError
-from atft_hpo.training.checkpoint import write_atomically
+from atft_hpo.files import write_atomically
 from processes import begin_worker
 from real_stocks.folds import Fold
 from real_stocks.models import MODELS, forecast_key

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from atft_hpo.errors import VolumeError
-from atft_hpo.training.checkpoint import write_atomically
+from atft_hpo.files import write_atomically
 from real_stocks.plan import Plan, versions
 
 NAME = "test-looks.json"

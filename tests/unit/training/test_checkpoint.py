@@ -11,12 +11,11 @@ import pytest
 import torch
 
 from atft_hpo.errors import CheckpointError, VolumeError
-from atft_hpo.training import checkpoint
+from atft_hpo.files import write_atomically
 from atft_hpo.training.checkpoint import (
     checkpoint_sha256,
     load_checkpoint,
     save_checkpoint,
-    write_atomically,
 )
 
 CONTENT: dict[str, Any] = {
@@ -95,7 +94,7 @@ def test_a_full_disk_leaves_the_previous_file(
         raise OSError(number, os.strerror(number))
 
     before = path.read_bytes()
-    monkeypatch.setattr(checkpoint.os, "fsync", refuse)
+    monkeypatch.setattr("atft_hpo.files.os.fsync", refuse)
     with pytest.raises(VolumeError, match=rf"last\.pt: {words}"):
         save_checkpoint(path, {"text": "new"})
     assert path.read_bytes() == before
@@ -110,9 +109,9 @@ def test_a_directory_that_cannot_be_made_is_a_volume_error(path: Path) -> None:
 def test_a_kill_while_writing_leaves_the_previous_file(path: Path) -> None:
     before = path.read_bytes()
     script = (
-        "import os, pathlib, signal, sys; from atft_hpo.training import checkpoint;"
-        "checkpoint.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL);"
-        "checkpoint.write_atomically(pathlib.Path(sys.argv[1]), b'half')"
+        "import os, pathlib, signal, sys; from atft_hpo import files;"
+        "files.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL);"
+        "files.write_atomically(pathlib.Path(sys.argv[1]), b'half')"
     )
     done = subprocess.run([sys.executable, "-c", script, str(path)], check=False)
     assert done.returncode == -9
