@@ -295,7 +295,9 @@ def _selection(run: RunState, batch: Batch) -> None:
     """Variable selection, forward and backward."""
     with _quiet_gradients(run):
         channels = run.model.channels(batch)
-        out = run.model.selection(batch.x_NTF.float(), batch.alive_NT, channels)
+        out = run.model.selection(
+            batch.x_NTF.float(), batch.alive_NT, channels, run.model.selection.table()
+        )
         torch.autograd.backward([part.sum() for part in out])
 
 

@@ -6,12 +6,15 @@ import signal
 import threading
 from multiprocessing.connection import wait
 
+from atft_hpo.training.memory import keep_freed_memory
+
 
 def begin_worker() -> None:
     """Initializer of a pool: Ctrl-C ends a worker without a word, and so does its parent's end.
 
     A worker whose parent was killed would otherwise finish its job first, which takes minutes.
     """
+    keep_freed_memory()  # as a trial's process does
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -57,7 +57,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     features, hidden, tokens = arguments.features, arguments.hidden, arguments.tokens
     columns = tuple(range(arguments.fan_columns))
     added = {"fan": len(FAN_CHANNELS), "san": len(SAN_CHANNELS)}
-    ours = VariableSelection(features, columns, hidden, 0.1, CHUNK_TOKENS, added)
+    ours = VariableSelection(features, columns, hidden, 0.1, added)
     plain = FeatureNetworks(features, hidden)
     x_NTF = torch.randn(1, tokens, features)
     alive_NT = torch.ones(1, tokens, dtype=torch.bool)
@@ -72,11 +72,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
         torch.cat(parts).square().sum().backward()
 
     def run_ours() -> None:
-        ours(x_NTF, alive_NT, channels).square().sum().backward()
+        ours(x_NTF, alive_NT, channels, ours.table())[0].square().sum().backward()
 
     def run_frozen() -> None:
         with torch.no_grad():
-            ours(x_NTF, alive_NT, channels)
+            ours(x_NTF, alive_NT, channels, ours.table())
 
     forms = {"plain": run_plain, "ours": run_ours, "frozen": run_frozen}
     best = dict.fromkeys(forms, float("inf"))

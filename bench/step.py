@@ -170,7 +170,8 @@ def selection_shares(model: ATFT, batch: Batch) -> tuple[float, float, float]:
         }
 
     def whole() -> None:
-        torch.autograd.backward([out.sum() for out in selection(x_NTF, alive_NT, channels)])
+        outs = selection(x_NTF, alive_NT, channels, selection.table())
+        torch.autograd.backward([out.sum() for out in outs])
 
     added = [(selection.added[n](), c.flatten(0, 1)) for n, c in sorted(channels.items())]
     added = [(weight.detach().requires_grad_(), channel) for weight, channel in added]
@@ -178,7 +179,7 @@ def selection_shares(model: ATFT, batch: Batch) -> tuple[float, float, float]:
     weight_Bf = torch.rand_like(x_Bf).requires_grad_()
 
     def fused() -> None:
-        out_BH = selection.fan_networks.weighted_sum(x_Bf, weight_Bf, added, TOKENS)
+        out_BH = selection.fan_networks.weighted_sum(x_Bf, weight_Bf, added)
         out_BH.sum().backward()
 
     rate = grouped_matmul_rate(columns, 2 * hidden, hidden, 1024, torch.device("cpu"))

@@ -461,8 +461,10 @@ class RuntimeConfig(Section):
     """bf16 autocast or plain float32; FFT, losses and metrics are always float32."""
     threads: Count | None = None
     """CPU threads of a trial; cores divided by slots when absent."""
-    chunk_tokens: Count = 1024
-    """Tokens variable selection handles at a time; bounds memory, does not change results."""
+    chunk_tokens: Count = 8192
+    """Stock-days, context included, that a training step computes at a time; where a slice has
+    more, all are computed a second time for the gradient. Bounds memory; only the draws of dropout
+    depend on it."""
 
 
 class Provenance(Section):

@@ -9,14 +9,20 @@ One pass forecasts every day of a slice: each module is causal in time, and all 
 each stock alone. The optional modules (FAN, SAN, graph) enter through strengths that start at
 zero: switched on, they leave the function as it was and learn from the first step; switched off,
 they are not computed. It knows nothing of losses, phases or where a batch comes from.
+
+Memory does not grow with the slice but by its inputs and one state of H numbers per stock and day:
+`chunk_tokens` stock-days at a time are computed, and computed again in the backward pass (Chen et
+al. 2016, "Training Deep Nets with Sublinear Memory Cost").
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from atft_hpo.config.schema import ModelConfig
 from atft_hpo.data.batch import Batch
@@ -65,16 +71,14 @@ class ATFT(nn.Module):
 
     plain: Tensor
 
-    def __init__(self, config: ModelConfig, inputs: ModelInputs, chunk_tokens: int = 1024) -> None:
+    def __init__(self, config: ModelConfig, inputs: ModelInputs, chunk_tokens: int = 8192) -> None:
         super().__init__()
-        self.config, self.inputs = config, inputs
+        self.config, self.inputs, self.chunk_tokens = config, inputs, chunk_tokens
         self.enabled: frozenset[str] = frozenset()
         hidden, dropout, columns = config.hidden, config.dropout, inputs.fan_columns
         san_size = len(config.san_windows_days) * len(SAN_CHANNELS)
         added = {"fan": len(FAN_CHANNELS), "san": san_size}
-        self.selection = VariableSelection(
-            inputs.features, columns, hidden, dropout, chunk_tokens, added
-        )
+        self.selection = VariableSelection(inputs.features, columns, hidden, dropout, added)
         keep = {"lstm", "attention", "static"} - set(config.without)
         self.recurrence = (
             Recurrence(hidden, config.lstm_layers, dropout) if "lstm" in keep else None
@@ -106,30 +110,65 @@ class ATFT(nn.Module):
 
     def forward(self, batch: Batch) -> Forecast:
         """Forecasts for the S slice days of `batch`, float32; see `Forecast`."""
-        x_NTF, alive_NT = batch.x_NTF.float(), batch.alive_NT
-        today = slice(batch.context, None)
-        channels = self.channels(batch) if batch.channels is None else batch.channels
-        selected_NTH, heard_NTH = self.selection(x_NTF, alive_NT, channels)
-        lstm_NTH = self.recurrence(selected_NTH, heard_NTH) if self.recurrence else selected_NTH
-        code_NTH = self.code(x_NTF * self.plain).float()
-        enriched_NTH = self.enrichment(lstm_NTH, code_NTH, batch.sector_N)
-        attended_NSH = (
-            self.attention(enriched_NTH, code_NTH, alive_NT, batch.context)
-            if self.attention
-            else enriched_NTH[:, today]
-        )
-        state_SNH = self.feed_forward(attended_NSH, lstm_NTH[:, today]).transpose(0, 1)
+        by_stock = self._by_stock(batch)
+        state_SNH = by_stock["state"]
         if "graph" in self.active:
-            edges = (batch.neighbours_SNK, batch.edge_SNKE)
-            state_SNH = state_SNH + self.graph(x_NTF, state_SNH, alive_NT, *edges)
+            alive_SN = batch.alive_NT[:, batch.context :].T
+            nodes = (by_stock["code"], state_SNH, alive_SN)
+            state_SNH = state_SNH + self._messages(*nodes, batch.neighbours_SNK, batch.edge_SNKE)
         forecast: Forecast = self.heads(state_SNH)
-        if self.main_forecast is not None and "fan" in self.active:
-            main_NSf = channels["fan"][:, today, :, _MAIN]
-            shift_NSQ = self.main_forecast(main_NSf, x_NTF[:, today, self.selection.columns])
-            forecast = forecast.shifted(shift_NSQ.transpose(0, 1))
+        if "shift" in by_stock:
+            forecast = forecast.shifted(by_stock["shift"])
         if self.correction is not None and batch.base_NSQ is not None:
             forecast = self.correction(forecast, batch.base_NSQ.transpose(0, 1))
         return forecast
+
+    def _by_stock(self, batch: Batch) -> dict[str, Tensor]:
+        """What each stock says by itself, `_trunk` of some stocks at a time: [S, N, …] by name."""
+        given = dict(batch.channels or {})
+        per_stock = (batch.x_NTF, batch.alive_NT, batch.sector_N, *given.values())
+        stocks = max(1, self.chunk_tokens // batch.x_NTF.shape[1])
+        table_FMH = self.selection.table()
+        parts = []
+        for x_NTF, alive_NT, sector_N, *channels in _chunks(per_stock, stocks):
+            known = dict(zip(given, channels, strict=True)) if batch.channels is not None else None
+            arguments = (x_NTF, alive_NT, sector_N, batch.context, known, table_FMH)
+            recompute = len(x_NTF) < len(batch.x_NTF)
+            parts.append(_computed(self._trunk, *arguments, recompute=recompute))
+        return {name: torch.cat([p[name] for p in parts]).transpose(0, 1) for name in parts[0]}
+
+    def _trunk(
+        self, x_NTF: Tensor, alive_NT: Tensor, sector_N: Tensor, context: int,
+        channels: dict[str, Tensor] | None, table_FMH: Tensor,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """ "state" [N, S, H], what the graph reads of the features "code", "shift" [N, S, Q]."""
+        x_NTF, today = x_NTF.float(), slice(context, None)
+        channels = self._channels(x_NTF) if channels is None else channels
+        selected_NTH, heard_NTH = self.selection(x_NTF, alive_NT, channels, table_FMH)
+        lstm_NTH = self.recurrence(selected_NTH, heard_NTH) if self.recurrence else selected_NTH
+        code_NTH = F.linear(x_NTF, self.code.weight * self.plain, self.code.bias).float()
+        enriched_NTH = self.enrichment(lstm_NTH, code_NTH, sector_N)
+        attended_NSH = (
+            self.attention(enriched_NTH, code_NTH, alive_NT, context)
+            if self.attention
+            else enriched_NTH[:, today]
+        )
+        found = {"state": self.feed_forward(attended_NSH, lstm_NTH[:, today])}
+        if "graph" in self.active:
+            found["code"] = self.graph.encoder(x_NTF, context)
+        if self.main_forecast is not None and "fan" in self.active:
+            main_NSf = channels["fan"][:, today, :, _MAIN]
+            found["shift"] = self.main_forecast(main_NSf, x_NTF[:, today, self.selection.columns])
+        return found
+
+    def _messages(self, *of_days: Tensor) -> Tensor:
+        """The graph's messages [S, N, H], some days at a time."""
+        neighbours_SNK = of_days[3]
+        days = max(1, self.chunk_tokens // max(1, neighbours_SNK.shape[1]))
+        if not torch.is_grad_enabled() or days >= len(neighbours_SNK):
+            return _computed(self.graph, *of_days, recompute=False)
+        parts = [_computed(self.graph, *part, recompute=True) for part in _chunks(of_days, days)]
+        return torch.cat(parts)
 
     def enable(self, modules: Iterable[str]) -> None:
         """Switch on exactly these of "fan", "san", "graph"; the others are not computed.
@@ -170,8 +209,11 @@ class ATFT(nn.Module):
 
     def channels(self, batch: Batch) -> dict[str, Tensor]:
         """Added channels [N, T, F_fan, c] of the active modules, by module name."""
+        return self._channels(batch.x_NTF)
+
+    def _channels(self, x_NTF: Tensor) -> dict[str, Tensor]:
         channels = dict[str, Tensor]()
-        columns_NTF = batch.x_NTF.float()[..., self.selection.columns]
+        columns_NTF = x_NTF[..., self.selection.columns].float()
         if "fan" in self.active:
             fan = self.config.fan
             channels["fan"] = fan_channels(columns_NTF, self.config.lookback_days, fan.k, fan.kind)
@@ -196,6 +238,18 @@ class ATFT(nn.Module):
         norm_F = (self.code.weight.float() * self.plain).norm(dim=0)
         total = norm_F.sum().clamp(min=torch.finfo(norm_F.dtype).tiny)
         return torch.div(norm_F, total)
+
+
+def _chunks(tensors: Iterable[Tensor], size: int) -> Iterable[tuple[Tensor, ...]]:
+    """The same `size` rows of each tensor at a time."""
+    return zip(*(torch.split(tensor, size) for tensor in tensors), strict=True)
+
+
+def _computed(function: Callable[..., Any], *arguments: Any, recompute: bool) -> Any:
+    """`function(*arguments)`; with `recompute` its intermediates are not kept for the gradient."""
+    if recompute and torch.is_grad_enabled():
+        return checkpoint(function, *arguments, use_reentrant=False)
+    return function(*arguments)
 
 
 def _group(name: str) -> str:

@@ -1,6 +1,8 @@
 """Graph attention over each day's neighbour lists, with an encoder of its own.
 
-    message_SNH = GraphAttention(...)(x_NTF, state_SNH, alive_NT, neighbours_SNK, edge_SNKE)
+    graph = GraphAttention(...)
+    code_SNH = graph.encoder(x_NTF, context).transpose(0, 1)
+    message_SNH = graph(code_SNH, state_SNH, alive_SN, neighbours_SNK, edge_SNKE)
 
 The encoder reads the raw features besides the trunk's state: a feature that matters only to a
 stock's neighbours gets no gradient before the graph phase, and the trunk has dropped it by then.
@@ -67,7 +69,7 @@ class DenseGATv2(nn.Module):
 
 
 class NodeEncoder(nn.Module):
-    """Features of the last few days → [S, N, H], for the graph alone."""
+    """Features of the last few days → [N, S, H], for the graph alone."""
 
     def __init__(self, features: int, hidden: int) -> None:
         super().__init__()
@@ -76,14 +78,14 @@ class NodeEncoder(nn.Module):
         self.mix = nn.Linear(hidden, hidden)
 
     def forward(self, x_NTF: Tensor, context: int) -> Tensor:
-        """[N, T, F] → [S, N, H] for the days from `context` on; days before the slice's are 0."""
+        """[N, T, F] → [N, S, H] for the days from `context` on; days before the slice's are 0."""
         lead = min(context, LAG_DAYS - 1)
         code_NTH = self.project(x_NTF[:, context - lead :]).float()
         padded_NHT = F.pad(code_NTH.mT, (LAG_DAYS - 1 - lead, 0))
         lagged_NHSl = padded_NHT.unfold(-1, LAG_DAYS, 1)
         mixed_NHS = (lagged_NHSl * self.day_kernel.unsqueeze(1)).sum(dim=-1)
-        out: Tensor = self.mix(F.elu(mixed_NHS).permute(2, 0, 1))
-        return out
+        out: Tensor = self.mix(F.elu(mixed_NHS).mT)
+        return out.float()
 
 
 class GraphAttention(nn.Module):
@@ -113,21 +115,19 @@ class GraphAttention(nn.Module):
         self.log_doubt = nn.Parameter(torch.tensor(math.log(START_DOUBT)))
 
     def forward(
-        self, x_NTF: Tensor, state_SNH: Tensor, alive_NT: Tensor, neighbours_SNK: Tensor,
+        self, code_SNH: Tensor, state_SNH: Tensor, alive_SN: Tensor, neighbours_SNK: Tensor,
         edge_SNKE: Tensor,
     ) -> Tensor:  # fmt: skip
         """What to add to `state_SNH`: strength × Σ messages, float32 [S, N, H].
 
-        x_NTF [N, T, F]; alive_NT bool [N, T]; neighbours_SNK int64, -1 = none; edge_SNKE float.
+        code_SNH of the encoder; alive_SN bool; neighbours_SNK int64, -1 = none; edge_SNKE float.
         """
-        context = alive_NT.shape[1] - state_SNH.shape[0]
-        alive_SN = alive_NT[:, context:].T
         present_SNK = neighbours_SNK >= 0
         neighbours_SNK = neighbours_SNK.clamp(min=0)
         alive_SNK = _gather(alive_SN.unsqueeze(-1).float(), neighbours_SNK).squeeze(-1).bool()
         mask_SNK = present_SNK & alive_SNK
         linked_SN1 = mask_SNK.any(dim=-1, keepdim=True)
-        node_SNH = self.join(torch.cat([self.encoder(x_NTF, context).float(), state_SNH], dim=-1))
+        node_SNH = self.join(torch.cat([code_SNH, state_SNH], dim=-1))
         node_SNH = node_SNH.float()
         total_SNH = torch.zeros_like(node_SNH)
         prior_SNK = (edge_SNKE * self.edge_prior).sum(dim=-1)

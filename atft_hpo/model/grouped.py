@@ -2,11 +2,12 @@
 
     networks = FeatureNetworks(features, hidden)
     value_FHB = networks(x_FB)                                      # the plain form
-    out_BH = networks.weighted_sum(x_BF, weight_BF, added, 1024)   # Σ_f weight · value, fused
+    out_BH = networks.weighted_sum(x_BF, weight_BF, added)          # Σ_f weight · value, fused
 
 The fused form keeps only its inputs for the backward pass, recomputes the rest there, and works in
-place: a third of the time of the plain form under autograd (bench/selection.py). It takes added
-channels: further inputs of each network. B counts tokens, c a network's inputs.
+place, a few tokens at a time: a third of the time of the plain form under autograd
+(bench/selection.py). It takes added channels: further inputs of each network. B counts tokens, c a
+network's inputs.
 
 Source: Lim et al. 2021, equations 2–5. Nothing stands between W₁ and W₄ there (dropout acts on the
 selection weights here), so their product is formed first. Tokens are the innermost axis, so that
@@ -20,6 +21,10 @@ import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
 from torch import Tensor, nn
 
 NORM_EPSILON = 1e-5
+BLOCK_NUMBERS = 1 << 21
+"""F · H · B handled at a time on a CPU: 8 MiB a tensor in float32, so that cache holds some."""
+BLOCK_NUMBERS_ON_DEVICE = 1 << 26
+"""The same elsewhere, where memory is what counts."""
 
 
 class FeatureNetworks(nn.Module):
@@ -53,9 +58,8 @@ class FeatureNetworks(nn.Module):
         x_BF: Tensor,
         weight_BF: Tensor,
         added: Sequence[tuple[Tensor, Tensor]],
-        chunk_tokens: int,
     ) -> Tensor:
-        """Σ_f weight · network(x, channels): [B, H], `chunk_tokens` at a time.
+        """Σ_f weight · network(x, channels): [B, H].
 
         `added`: pairs of weights [F, 2H, c] (for the first layer and the skip) and channels
         [B, F, c]. Differentiable once in everything.
@@ -63,10 +67,11 @@ class FeatureNetworks(nn.Module):
         entry_FHc = torch.cat([self.entry_weight, self.entry_bias, *(w for w, _ in added)], dim=2)
         operands = (entry_FHc, *self._inner(), self.norm_gain, self.norm_bias)
         inputs = (x_BF.unsqueeze(2), torch.ones_like(x_BF).unsqueeze(2), *(c for _, c in added))
-        chunks = zip(*(torch.split(t, chunk_tokens) for t in (weight_BF, *inputs)), strict=True)
+        tokens = _block_tokens(x_BF, self.mix_weight.shape[1])
+        blocks = zip(*(torch.split(t, tokens) for t in (weight_BF, *inputs)), strict=True)
         sums = [
             _FusedSum.apply(torch.cat(part, dim=2).permute(1, 2, 0), weight.T, *operands)  # type: ignore[no-untyped-call]
-            for weight, *part in chunks
+            for weight, *part in blocks
         ]
         return torch.cat(sums, dim=1).T
 
@@ -79,6 +84,11 @@ class FeatureNetworks(nn.Module):
 def uniform(bound: float, *shape: int) -> nn.Parameter:
     """A parameter drawn from ± bound."""
     return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
+
+
+def _block_tokens(x_BF: Tensor, hidden: int) -> int:
+    numbers = BLOCK_NUMBERS if x_BF.device.type == "cpu" else BLOCK_NUMBERS_ON_DEVICE
+    return max(1, numbers // (x_BF.shape[1] * hidden))
 
 
 class _FusedSum(torch.autograd.Function):

@@ -75,7 +75,7 @@ class Inspection:
 def inspect_batch(model: ATFT, batch: Batch) -> Inspection:
     """Sums over the live tokens of the S days of `batch`. Call under `torch.no_grad()`."""
     with ExitStack() as stack:
-        looked = model.attention and stack.enter_context(watching_attention(model.attention, batch))
+        looked = model.attention and stack.enter_context(watching_attention(model.attention))
         linked = stack.enter_context(watching_graph(model.graph))
         model(batch)
     return Inspection(
@@ -94,7 +94,7 @@ def _selection_sums(model: ATFT, batch: Batch) -> SelectionSums:
     weight_SF = zeros(live_NS.shape[1], features, dtype=torch.float64)
     weight_JF = zeros(sectors, features, dtype=torch.float64)
     square_F = zeros(features, dtype=torch.float64)
-    step = model.selection.chunk_tokens
+    step = model.chunk_tokens
     for stock_b, day_b in zip(torch.split(stock_B, step), torch.split(day_B, step), strict=True):
         x_bF = batch.x_NTF[stock_b, batch.context + day_b].float()
         weight_bF = model.selection.weights(x_bF).double()

@@ -1,6 +1,6 @@
 """Watching the attention over lags: how much each lag is looked at, and what each path changes.
 
-    with watching_attention(model.attention, batch) as watch:
+    with watching_attention(model.attention) as watch:
         model(batch)
     watch.sums().weight_AL          # Σ softmax weight over live tokens, by head and lag
 
@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from atft_hpo.data.batch import Batch
 from atft_hpo.model.temporal import BandAttention
 
 
@@ -50,11 +49,12 @@ class AttentionSums:
 
 
 @contextmanager
-def watching_attention(attention: BandAttention, batch: Batch) -> Iterator["AttentionWatch"]:
-    """Adds up the next pass of `batch` through `attention`."""
-    watch = AttentionWatch(attention, batch)
+def watching_attention(attention: BandAttention) -> Iterator["AttentionWatch"]:
+    """Adds up what passes through `attention` meanwhile, some stocks after others."""
+    watch = AttentionWatch(attention)
     with ExitStack() as handles:
         for handle in (
+            attention.register_forward_pre_hook(watch.begin),
             attention.by_head.register_forward_hook(watch.block),
             attention.register_forward_hook(watch.output, with_kwargs=True),
         ):
@@ -65,12 +65,18 @@ def watching_attention(attention: BandAttention, batch: Batch) -> Iterator["Atte
 class AttentionWatch:
     """Adds up the attention's blocks of query days as they pass, then compares its outputs."""
 
-    def __init__(self, attention: BandAttention, batch: Batch) -> None:
-        self.attention, self.alive_NT = attention, batch.alive_NT
-        self.context = self.next_day = batch.context
+    def __init__(self, attention: BandAttention) -> None:
+        self.attention = attention
+        self.alive_NT = torch.zeros(0, 0, dtype=torch.bool)
+        self.context = self.next_day = 0
         self.without: Literal["softmax", "kernel"] | None = None
         self.tokens = self.softmax_square = self.kernel_square = self.output_square = 0.0
         self.weight_AL = torch.zeros(attention.heads, attention.lookback, dtype=torch.float64)
+
+    def begin(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        """The next stocks come; their `alive_NT` and `context` are the last two arguments."""
+        *_, self.alive_NT, self.context = args
+        self.next_day = self.context
 
     def block(self, module: nn.Module, args: Any, weight_NAST: Tensor) -> Tensor | None:
         """Weights of the next block; its keys end with its last query."""

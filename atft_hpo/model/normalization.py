@@ -35,8 +35,10 @@ SPANNED = 0.1
 dropped."""
 TIE = 1e-6
 """Relative handicap per bin; above float32 rounding, below any difference that matters."""
-WINDOWS_PER_BLOCK = 16384
-"""Windows decomposed at a time; keeps intermediates in cache."""
+WINDOWS_PER_BLOCK = 2048
+"""Windows decomposed at a time on a CPU, so that intermediates stay in its cache."""
+WINDOWS_PER_BLOCK_ON_DEVICE = 1 << 21
+"""The same elsewhere, where memory is what counts."""
 
 
 def fan_decompose(x_L: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -83,21 +85,28 @@ def fan_channels(x_NTF: Tensor, lookback: int, k: int, kind: Literal["dft", "lsq
     with torch.autocast(x_NTF.device.type, enabled=False):
         x_TM = x_NTF.float().transpose(0, 1).reshape(days, stocks * columns)
         windows_TLM = F.pad(x_TM, (0, 0, lookback - 1, 0)).unfold(0, lookback, 1).mT
-        step = max(1, WINDOWS_PER_BLOCK // max(1, stocks * columns))
-        blocks = [decompose(block_TLM, k) for block_TLM in torch.split(windows_TLM, step)]
-        main_TM, residual_TM, main_energy_TM, residual_energy_TM, std_TM = (
-            torch.cat(parts) for parts in zip(*blocks, strict=True)
-        )
-        channels_TMc = torch.stack(
-            [
-                residual_TM / (std_TM + EPSILON),
-                main_TM,
-                ((main_energy_TM + EPSILON) / (residual_energy_TM + EPSILON)).log(),
-                (std_TM + EPSILON).log(),
-            ],
-            dim=-1,
-        )
+        decomposed = [
+            torch.cat([_fan_block(decompose(block_TLM, k)) for block_TLM in few_days], dim=1)
+            for few_days in _blocks(windows_TLM)
+        ]
+        channels_TMc = torch.cat(decomposed)
     return channels_TMc.view(days, stocks, columns, -1).transpose(0, 1)
+
+
+def _blocks(windows_TLM: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Some series of all days, or some days of all series, at a time."""
+    days, _, series = windows_TLM.shape
+    most = WINDOWS_PER_BLOCK if windows_TLM.device.type == "cpu" else WINDOWS_PER_BLOCK_ON_DEVICE
+    for few_days_TLM in torch.split(windows_TLM, max(1, most // max(1, series))):
+        yield torch.split(few_days_TLM, max(1, most // len(few_days_TLM)), dim=2)
+
+
+def _fan_block(parts: tuple[Tensor, ...]) -> Tensor:
+    """[T, M, FAN_CHANNELS] from the last n and r, ‖n‖², ‖r‖², std r [T, M]."""
+    main_TM, residual_TM, main_energy_TM, residual_energy_TM, std_TM = parts
+    scale_TM = std_TM + EPSILON
+    energy_TM = ((main_energy_TM + EPSILON) / (residual_energy_TM + EPSILON)).log()
+    return torch.stack([residual_TM / scale_TM, main_TM, energy_TM, scale_TM.log()], dim=-1)
 
 
 def san_channels(x_NTF: Tensor, windows_days: Sequence[int]) -> Tensor:

@@ -1,14 +1,13 @@
 """Variable selection: one gated residual network per feature, and a network that weighs them.
 
-    selection = VariableSelection(features, fan_columns, hidden, dropout, chunk_tokens, added)
-    selected_NTH, heard_NTH = selection(x_NTF, alive_NT, channels)
+    selection = VariableSelection(features, fan_columns, hidden, dropout, added)
+    selected_NTH, heard_NTH = selection(x_NTF, alive_NT, channels, selection.table())
 
 Source: Lim et al. 2021, §4.2 (equations 6–8). No loop runs over features. Networks of one number
 are interpolated between knots (see `tabulated`); those of the FAN columns, which take added
-channels, are grouped matrix products (see `grouped`). Tokens come in chunks whose intermediates
-are recomputed in the backward pass, so that memory stays bounded. Dropout acts on the selection
-weights: a feature is dropped for a token as a whole. On elements of [F, B, H] it would cost as
-much as the networks.
+channels, are grouped matrix products (see `grouped`). Dropout acts on the selection weights: a
+feature is dropped for a token as a whole. On elements of [F, B, H] it would cost as much as the
+networks.
 
 A token is one (stock, day); B counts tokens, c channels. On CPU only live tokens are computed; on
 CUDA all are, since gathering them would wait for the device.
@@ -18,7 +17,6 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from atft_hpo.model.grouped import FeatureNetworks, uniform
 from atft_hpo.model.layers import GatedResidualNetwork
@@ -51,10 +49,10 @@ class VariableSelection(nn.Module):
 
     def __init__(
         self, features: int, fan_columns: tuple[int, ...], hidden: int, dropout: float,
-        chunk_tokens: int, added: Mapping[str, int],
+        added: Mapping[str, int],
     ) -> None:  # fmt: skip
         super().__init__()
-        self.hidden, self.chunk_tokens = hidden, chunk_tokens
+        self.hidden = hidden
         others = sorted(set(range(features)) - set(fan_columns))
         self.register_buffer("columns", torch.tensor(fan_columns).long(), persistent=False)
         self.register_buffer("knots", KNOTS, persistent=False)
@@ -71,32 +69,35 @@ class VariableSelection(nn.Module):
             {name: AddedChannels(len(fan_columns), size, hidden) for name, size in sizes.items()}
         )
 
+    def table(self) -> Tensor:
+        """The networks of one number at the knots, [F, M, H]: once a step, for all its tokens."""
+        with torch.autocast(self.knots.device.type, enabled=False):
+            return self.networks(self.knots.expand(self.tabulated, -1)).mT
+
     def forward(
-        self, x_NTF: Tensor, alive_NT: Tensor, channels: Mapping[str, Tensor]
+        self, x_NTF: Tensor, alive_NT: Tensor, channels: Mapping[str, Tensor], table_FMH: Tensor
     ) -> tuple[Tensor, Tensor]:
         """[N, T, F], bool [N, T], {"fan" | "san": [N, T, F_fan, c]} → float32 [N, T, H] twice.
 
         The sum over all features, and over those that are no FAN columns (all, if there are no
-        others). Dead tokens are 0. The result does not depend on `chunk_tokens`, up to rounding.
+        others). Dead tokens are 0.
         """
         token_B = _tokens(alive_NT)
         x_BF = self._ordered(x_NTF.flatten(0, 1).index_select(0, token_B))
-        weight_BF = self.dropout(self._chunked_weights(x_BF))
+        weight_BF = self.dropout(self._weigh(x_BF))
         x_Bo, x_Bf = x_BF.tensor_split([self.tabulated], dim=1)
         weight_Bo, weight_Bf = weight_BF.tensor_split([self.tabulated], dim=1)
         plain_BH = x_BF.new_zeros(len(x_BF), self.hidden)
         with torch.autocast(x_NTF.device.type, enabled=False):
             if self.tabulated:
-                knots_FM = self.knots.expand(self.tabulated, -1)
-                plain_BH = interpolated_sum(x_Bo, weight_Bo, self.networks(knots_FM).mT)
+                plain_BH = interpolated_sum(x_Bo, weight_Bo, table_FMH)
             all_BH = plain_BH
             if len(self.columns):
                 added = [
                     (self.added[name](), c.flatten(0, 1).index_select(0, token_B))
                     for name, c in sorted(channels.items())
                 ]
-                fan_inputs = (x_Bf, weight_Bf, added, self.chunk_tokens)
-                all_BH = plain_BH + self.fan_networks.weighted_sum(*fan_inputs)
+                all_BH = plain_BH + self.fan_networks.weighted_sum(x_Bf, weight_Bf, added)
         selected_NTH = self._dense(all_BH, token_B, alive_NT)
         if not self.tabulated:
             return selected_NTH, selected_NTH
@@ -120,12 +121,6 @@ class VariableSelection(nn.Module):
     def _weigh(self, x_BF: Tensor) -> Tensor:
         weight_BF: Tensor = self.weigh(x_BF).softmax(dim=-1)
         return weight_BF
-
-    def _chunked_weights(self, x_BF: Tensor) -> Tensor:
-        chunks = torch.split(x_BF, self.chunk_tokens)
-        if torch.is_grad_enabled() and len(chunks) > 1:
-            return torch.cat([checkpoint(self._weigh, c, use_reentrant=False) for c in chunks])
-        return torch.cat([self._weigh(c) for c in chunks])
 
 
 def _tokens(alive_NT: Tensor) -> Tensor:

@@ -73,6 +73,9 @@ class TorchWork:
 
     def __init__(self, settings: Settings) -> None:
         """Raises ConfigError when CUDA is asked for and absent."""
+        from atft_hpo.training.memory import keep_freed_memory
+
+        keep_freed_memory()
         self._device = pick_device(settings)
         self._usage: HardwareUsage | None = None
 

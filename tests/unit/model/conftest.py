@@ -71,7 +71,7 @@ def _make_model(
     fan_columns: tuple[int, ...] = FAN_COLUMNS,
     kind: str = "dft",
     dropout: float = 0.1,
-    chunk_tokens: int = 64,
+    chunk_tokens: int = 10_000,
     strengths: float | None = None,
     features: int = FEATURES,
     without: tuple[str, ...] = (),

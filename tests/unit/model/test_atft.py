@@ -221,6 +221,65 @@ def test_bf16_autocast_is_close(
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
+@pytest.mark.parametrize("chunk", [1, 50, 100])
+def test_chunks_change_neither_forecast_nor_gradient(
+    make_model: Model, make_batch: Slice, modules: tuple[str, ...], chunk: int
+) -> None:
+    """One stock or some at a time, and one day of the graph or some, recomputed or not."""
+    batch = make_batch()
+    whole, chunked = make_model(modules, strengths=0.3), make_model(modules, chunk_tokens=chunk)
+    chunked.load_state_dict(whole.state_dict())
+    for model in (whole, chunked):
+        loss(model(batch), batch).backward()
+    for a, b in zip(whole(batch), chunked(batch), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+    for (name, a), b in zip(whole.named_parameters(), chunked.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_recomputation_sees_the_same_dropout(make_model: Model, make_batch: Slice) -> None:
+    """The gradient must be that of the forecast it goes with."""
+    model, batch = make_model(strengths=0.3, dropout=0.4, chunk_tokens=50).train(), make_batch()
+
+    def shaken() -> Tensor:
+        torch.manual_seed(3)
+        return loss(model(batch), batch)
+
+    weight = model.attention.value.weight
+    (gradient,) = torch.autograd.grad(shaken(), weight)
+    direction = gradient / gradient.norm()
+    with torch.no_grad():
+        weight += 1e-2 * direction
+        above = shaken()
+        weight -= 2e-2 * direction
+        slope = (above - shaken()) / 2e-2
+    assert torch.isclose(gradient.norm(), slope, rtol=0.05)
+
+
+def test_memory_for_the_gradient_does_not_grow_with_the_stocks(
+    make_model: Model, make_batch: Slice
+) -> None:
+    """What is kept beyond a few numbers per stock and day is that of one chunk."""
+
+    def kept(stocks: int, chunk_tokens: int) -> int:
+        model, batch = make_model(chunk_tokens=chunk_tokens).train(), make_batch(stocks=stocks)
+        storages = dict[int, int]()
+
+        def pack(saved: Tensor) -> Tensor:
+            storage = saved.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+            return saved
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
+            forecast = model(batch)
+        assert forecast.point_SNQ.requires_grad
+        return sum(storages.values())
+
+    few, many = kept(20, 200), kept(80, 200)
+    assert kept(80, 100_000) > 5 * many
+    assert many < 5 * few
+
+
 def test_dropout_in_training_only_and_seeded(make_model: Model, make_batch: Slice) -> None:
     model, batch = make_model(), make_batch()
     assert equal(model(batch), model(batch))

@@ -81,7 +81,7 @@ def test_encoder_mixes_the_last_days() -> None:
     mixed = sum(
         code[:, day - lag] * encoder.day_kernel[:, LAG_DAYS - 1 - lag] for lag in range(LAG_DAYS)
     )
-    assert torch.allclose(encoder(x_NTF, 7)[day - 7], encoder.mix(elu(mixed)), atol=1e-5)
+    assert torch.allclose(encoder(x_NTF, 7)[:, day - 7], encoder.mix(elu(mixed)), atol=1e-5)
 
 
 @pytest.mark.parametrize("context", [0, 2, 5, 9])
@@ -89,7 +89,7 @@ def test_encoder_takes_any_context(context: int) -> None:
     encoder = NodeEncoder(features=3, hidden=4)
     x_NTF = torch.randn(2, 12, 3)
     out = encoder(x_NTF, context)
-    assert out.shape == (12 - context, 2, 4)
+    assert out.shape == (2, 12 - context, 4)
     reachable = min(context, LAG_DAYS - 1)
     assert torch.allclose(out, encoder(x_NTF[:, context - reachable :], reachable), atol=1e-6)
 
@@ -105,8 +105,8 @@ def module(strength: float = 1.0) -> GraphAttention:
 def inputs() -> tuple[Tensor, ...]:
     neighbours = torch.randint(0, 5, (4, 5, 2))
     neighbours[:, 3] = -1
-    alive = torch.ones(5, 10, dtype=torch.bool)
-    return torch.randn(5, 10, 3), torch.randn(4, 5, 4), alive, neighbours, torch.randn(4, 5, 2, 2)
+    alive = torch.ones(4, 5, dtype=torch.bool)
+    return torch.randn(4, 5, 4), torch.randn(4, 5, 4), alive, neighbours, torch.randn(4, 5, 2, 2)
 
 
 def test_a_stock_without_neighbours_gets_exactly_nothing() -> None:
@@ -116,16 +116,16 @@ def test_a_stock_without_neighbours_gets_exactly_nothing() -> None:
 
 
 def test_dead_neighbours_are_not_heard() -> None:
-    x_NTF, state, alive, neighbours, edges = inputs()
+    code, state, alive, neighbours, edges = inputs()
     neighbours[:] = -1
     neighbours[:, 0, 0], neighbours[:, 0, 1] = 1, 2
     graph = module()
-    alive[2] = False
-    with_dead = graph(x_NTF, state, alive, neighbours, edges)
+    alive[:, 2] = False
+    with_dead = graph(code, state, alive, neighbours, edges)
     neighbours[:, 0, 1] = -1
-    assert torch.equal(with_dead, graph(x_NTF, state, alive, neighbours, edges))
-    alive[1] = False
-    assert not graph(x_NTF, state, alive, neighbours, edges).any()
+    assert torch.equal(with_dead, graph(code, state, alive, neighbours, edges))
+    alive[:, 1] = False
+    assert not graph(code, state, alive, neighbours, edges).any()
 
 
 def test_zero_strength_adds_nothing_with_a_live_gradient() -> None:
@@ -156,10 +156,10 @@ def test_attention_begins_with_the_correlations() -> None:
 def test_the_prior_is_learned_from_the_first_open_step() -> None:
     graph = GraphAttention(3, 4, (1,), edges=2, dropout=0.0)
     torch.nn.init.ones_(graph.strength)
-    x_NTF, state_SNH = torch.randn(3, 9, 3), torch.randn(1, 3, 4)
+    code, state_SNH = torch.randn(2, 1, 3, 4)
     neighbours = torch.tensor([[[1, 2], [0, 2], [0, 1]]])
-    alive = torch.ones(3, 9, dtype=torch.bool)
-    graph(x_NTF, state_SNH, alive, neighbours, torch.rand(1, 3, 2, 2))[..., 0].sum().backward()
+    alive = torch.ones(1, 3, dtype=torch.bool)
+    graph(code, state_SNH, alive, neighbours, torch.rand(1, 3, 2, 2))[..., 0].sum().backward()
     assert graph.edge_prior.grad is not None
     assert graph.edge_prior.grad.abs().sum() > 0
 
@@ -170,14 +170,13 @@ def test_a_message_is_trusted_as_a_mean_of_so_many_reports(left: int) -> None:
     graph = GraphAttention(3, 4, (2, 1), edges=2, dropout=0.0)
     torch.nn.init.ones_(graph.strength)
     torch.nn.init.constant_(graph.log_doubt, math.log(3.0))
-    x_NTF = torch.randn(1, 9, 3).expand(5, -1, -1)
-    state = torch.randn(1, 1, 4).expand(4, 5, -1)
-    alive = torch.ones(5, 9, dtype=torch.bool)
+    code, state = torch.randn(2, 1, 1, 4).expand(-1, 4, 5, -1)
+    alive = torch.ones(4, 5, dtype=torch.bool)
     neighbours = torch.tensor([1, 2, 3, 4]).expand(4, 5, 4).clone()
     edges = torch.full((4, 5, 4, 2), 0.5)
-    everybody = graph(x_NTF, state, alive, neighbours, edges)
+    everybody = graph(code, state, alive, neighbours, edges)
     neighbours[..., left:] = -1
-    few = graph(x_NTF, state, alive, neighbours, edges)
+    few = graph(code, state, alive, neighbours, edges)
     trust = left / (left + 3.0) * (4.0 + 3.0) / 4.0
     assert torch.allclose(few, trust * everybody, atol=1e-6)
     assert everybody.abs().max() > 0.1
@@ -185,9 +184,9 @@ def test_a_message_is_trusted_as_a_mean_of_so_many_reports(left: int) -> None:
 
 def test_trust_is_learned_where_neighbours_are_missing() -> None:
     graph = module()
-    x_NTF, state, alive, neighbours, edges = inputs()
-    graph(x_NTF, state, alive, neighbours.clamp(min=0), edges)[..., 0].sum().backward()
+    code, state, alive, neighbours, edges = inputs()
+    graph(code, state, alive, neighbours.clamp(min=0), edges)[..., 0].sum().backward()
     assert graph.log_doubt.grad == 0  # all lists are full
     neighbours[:, :, 1] = -1
-    graph(x_NTF, state, alive, neighbours, edges)[..., 0].sum().backward()
+    graph(code, state, alive, neighbours, edges)[..., 0].sum().backward()
     assert graph.log_doubt.grad != 0

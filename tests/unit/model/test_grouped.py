@@ -1,5 +1,8 @@
 """Grouped networks are the plain ones, one by one; the fused sum is their sum, with gradients."""
 
+from collections.abc import Iterator
+
+import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from hypothesis import given, settings
@@ -9,6 +12,14 @@ from torch import Tensor
 from atft_hpo.model.grouped import FeatureNetworks
 
 Added = list[tuple[Tensor, Tensor]]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_blocks() -> Iterator[None]:
+    """Two tokens of a few features are a block already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("atft_hpo.model.grouped.BLOCK_NUMBERS", 16)
+        yield
 
 
 def draw(
@@ -52,7 +63,7 @@ def one_by_one(networks: FeatureNetworks, x_BF: Tensor, weight_BF: Tensor, added
 @given(st.integers(1, 4), st.integers(2, 5), st.integers(1, 6), st.sampled_from([(), (3,), (2, 1)]))
 def test_fused_sum_is_the_sum(f: int, h: int, b: int, channels: tuple[int, ...]) -> None:
     networks, x_BF, weight_BF, added = draw(f, h, b, channels)
-    fused = networks.weighted_sum(x_BF, weight_BF, added, chunk_tokens=4)
+    fused = networks.weighted_sum(x_BF, weight_BF, added)
     assert torch.allclose(fused, one_by_one(networks, x_BF, weight_BF, added))
 
 
@@ -73,7 +84,7 @@ def test_gradcheck_in_every_argument() -> None:
 
     def run(x: Tensor, w: Tensor, *rest: Tensor) -> Tensor:
         (weight_c, c, weight_d, d) = rest[:4]
-        return networks.weighted_sum(x, w, [(weight_c, c), (weight_d, d)], chunk_tokens=2)
+        return networks.weighted_sum(x, w, [(weight_c, c), (weight_d, d)])
 
     assert torch.autograd.gradcheck(run, (*leaves, *networks.parameters()))
 
@@ -83,7 +94,7 @@ def test_gradients_equal_the_plain_form_in_float32() -> None:
     x_BF, weight_BF = torch.randn(40, 5), torch.rand(40, 5).requires_grad_()
     direction = torch.randn(40, 8)
     plain = torch.einsum("bf,fhb->bh", weight_BF, networks(x_BF.T))
-    fused = networks.weighted_sum(x_BF, weight_BF, [], chunk_tokens=16)
+    fused = networks.weighted_sum(x_BF, weight_BF, [])
     leaves = (weight_BF, *networks.parameters())
     pairs = zip(
         torch.autograd.grad(plain, leaves, direction),
@@ -96,7 +107,7 @@ def test_gradients_equal_the_plain_form_in_float32() -> None:
 def test_backward_twice_is_the_same() -> None:
     """The backward pass works in place on what it recomputes, never on what was saved."""
     networks, x_BF, weight_BF, added = draw(3, 4, 5)
-    out = networks.weighted_sum(x_BF, weight_BF, added, chunk_tokens=4).sum()
+    out = networks.weighted_sum(x_BF, weight_BF, added).sum()
     leaves = tuple(networks.parameters())
     first = torch.autograd.grad(out, leaves, retain_graph=True)
     again = torch.autograd.grad(out, leaves)

@@ -156,13 +156,23 @@ def test_kappa_is_in_its_own_unit_whatever_the_basis(
     assert not kernel_HL[:channel].any()
 
 
+def test_stocks_that_come_in_chunks_add_up(make_model: MakeModel, make_batch: MakeBatch) -> None:
+    whole, chunked, batch = make_model(strengths=0.5), make_model(chunk_tokens=50), make_batch()
+    chunked.load_state_dict(whole.state_dict())
+    expected, found = (look(model, batch).attention for model in (whole, chunked))
+    assert found.tokens == expected.tokens
+    torch.testing.assert_close(found.weight_AL, expected.weight_AL, rtol=1e-5, atol=1e-5)
+    for name in ("softmax_square", "kernel_square", "output_square"):
+        assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1e-4)
+
+
 def test_sums_are_exact_under_autocast(make_model: MakeModel, make_batch: MakeBatch) -> None:
     attention, batch = make_model(strengths=0.5).attention, make_batch()
     x_NTH, code_NTH = torch.randn(2, *batch.alive_NT.shape, 8)
     totals, squares = [], []
     for enabled in (False, True):
         rounded = torch.autocast("cpu", torch.bfloat16, enabled=enabled)
-        with torch.no_grad(), rounded, watching_attention(attention, batch) as watch:
+        with torch.no_grad(), rounded, watching_attention(attention) as watch:
             attention(x_NTH, code_NTH, batch.alive_NT, batch.context)
             found = watch.sums()
         assert torch.equal(found.kernel_HL, attention.kernel().double())
