@@ -95,7 +95,7 @@ def fan_channels(x_NTF: Tensor, lookback: int, k: int, kind: Literal["dft", "lsq
 
 def _blocks(windows_TLM: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Some series of all days, or some days of all series, at a time."""
-    days, _, series = windows_TLM.shape
+    series = windows_TLM.shape[2]
     most = WINDOWS_PER_BLOCK if windows_TLM.device.type == "cpu" else WINDOWS_PER_BLOCK_ON_DEVICE
     for few_days_TLM in torch.split(windows_TLM, max(1, most // max(1, series))):
         yield torch.split(few_days_TLM, max(1, most // len(few_days_TLM)), dim=2)
