@@ -1,12 +1,13 @@
 """The tidy input table: which columns mean what, and which row is which (date, code) cell.
 
 `open_table` looks at schemas only; `read_rows` reads the narrow columns (date, code, sector,
-alive, close, targets, …) in one pass and leaves the features to `blocks.py`. Both raise `DataError`
+alive, close, targets, …) in one pass and leaves the features to `read_columns`. All raise `DataError`
 that names file, column, date and count.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from atft_hpo.data.arrow_values import (
 )
 from atft_hpo.errors import DataError
 
-BATCH_ROWS = 32_768
+BATCH_ROWS = 131_072
 ORACLE_PREFIX = "oracle__"
 _TARGET = re.compile(r"target_(\d+)d")
 _NUMBERS = ("close", "return_1d", "traded_value")
@@ -90,6 +91,8 @@ class Rows:
     """Ascending; without "unknown"."""
     sector_R: NDArray[np.int32]
     """Indices into `sector_names`; -1 where there is none."""
+    rows_of_file: NDArray[np.int64]
+    """Of each file of the table."""
     numbers: dict[str, NDArray[np.float64]]
     """close, return_1d, traded_value, target and oracle columns; NaN where null."""
 
@@ -123,7 +126,9 @@ def read_rows(table: Table) -> Rows:
     extra = [name for name in ("sector", "alive") if name in table.optional]
     codes, sectors = Vocabulary(), Vocabulary()
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in ("date", "code", *extra, *numeric)}
+    rows_of_file = dict.fromkeys(table.files, 0)
     for file, batch in table.batches(list(parts)):
+        rows_of_file[file] += batch.num_rows
         parts["date"].append(dates_of(batch.column("date"), file))
         parts["code"].append(codes.encode(without_null(batch.column("code"), file)))
         if "sector" in extra:
@@ -135,22 +140,33 @@ def read_rows(table: Table) -> Rows:
     if not parts["date"]:
         raise DataError(f"{table.files[0]}: no rows; expected one row per (date, code)")
     columns = {name: np.concatenate(arrays) for name, arrays in parts.items()}
-    return _index(columns, numeric, codes, sectors)
+    counts = np.array(list(rows_of_file.values()))
+    return _index(columns, numeric, counts, codes, sectors)
 
 
-def rows_of(path: Path) -> int:
-    """Rows of a file, without reading them."""
-    return int(pq.read_metadata(path).num_rows)
+def read_columns(
+    table: Table,
+    columns: Sequence[str],
+    rows: Rows,
+    out_FR: NDArray[np.float32],
+    pool: ThreadPoolExecutor,
+) -> None:
+    """Fill `out_FR` [F, R + 1] with feature columns, NaN where null and in the last place.
 
+    Raises:
+        DataError: a file cannot be read.
+    """
 
-def feature_rows(
-    batch: pa.RecordBatch, features: tuple[str, ...], rows_R: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """[F, R] float32 of these rows of a batch's feature columns; NaN where null."""
-    x_FR = np.empty((len(features), len(rows_R)), dtype=np.float32)
-    for x_R, name in zip(x_FR, features, strict=True):
-        numbers_of(batch.column(name), pa.float32()).take(rows_R, out=x_R)
-    return x_FR
+    def read(path: Path, start: int) -> None:
+        for batch in table.batches_of(path, list(columns)):
+            stop = start + batch.num_rows
+            for x_R, name in zip(out_FR, columns, strict=True):
+                x_R[start:stop] = numbers_of(batch.column(name), pa.float32())
+            start = stop
+
+    out_FR[:, -1] = np.nan
+    starts = np.cumsum(rows.rows_of_file) - rows.rows_of_file
+    list(pool.map(read, table.files, starts.tolist()))
 
 
 def _files(path: Path) -> tuple[Path, ...]:
@@ -201,7 +217,11 @@ def _require(column: str, file: Path, names: list[str], alternative: str = "") -
 
 
 def _index(
-    columns: dict[str, NDArray[Any]], numeric: list[str], codes: Vocabulary, sectors: Vocabulary
+    columns: dict[str, NDArray[Any]],
+    numeric: list[str],
+    rows_of_file: NDArray[np.int64],
+    codes: Vocabulary,
+    sectors: Vocabulary,
 ) -> Rows:
     days, day_R = np.unique(columns["date"], return_inverse=True)
     dates = days.astype("datetime64[D]")
@@ -217,6 +237,7 @@ def _index(
         alive_R=columns.get("alive", np.ones(len(day_R), dtype=np.bool_)),
         sector_names=sector_names,
         sector_R=sector_R,
+        rows_of_file=rows_of_file,
         numbers={name: columns[name] for name in numeric},
     )
 
