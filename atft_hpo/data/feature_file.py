@@ -24,15 +24,16 @@ from atft_hpo.config.schema import DataConfig
 from atft_hpo.data.blocks import Blocks, Spill
 from atft_hpo.data.column_statistics import ColumnStatistics
 from atft_hpo.data.columns import check_columns, feature_spec
+from atft_hpo.data.feature_columns import FeatureColumns
 from atft_hpo.data.journal import Journal
 from atft_hpo.data.normalise import Normaliser
 from atft_hpo.data.panel import FeatureSpec, FileRecord
-from atft_hpo.data.table import Rows, Table, read_columns
+from atft_hpo.data.table import Rows, Table
 from atft_hpo.errors import DataError
 from atft_hpo.paths import PanelPaths
 
 Progress = Callable[[str], None]
-_COLUMNS_BYTES = 640 << 20
+_COLUMNS_BYTES = 512 << 20
 """Of float32 columns in memory at a time; a column more than this is read alone."""
 _JOURNAL_BYTES = 256 << 20
 """Of features.bin between two entries of the journal."""
@@ -49,8 +50,7 @@ def write_features(
         DataError: a column is infinite or useless, and the configuration does not allow it.
     """
     specs = tuple(feature_spec(name, config) for name in table.features)
-    threads = min(os.cpu_count() or 1, _MOST_THREADS)
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(_threads()) as pool:
         work = _Work(paths, rows, table, config, pool, progress)
         work.normalise(specs)
         live_rows = int(rows.alive_R.sum())
@@ -60,6 +60,10 @@ def write_features(
             raise DataError(f"all {len(specs)} feature columns are constant; nothing to learn from")
         record = work.write(np.array(kept))
     return record, tuple(specs[f] for f in kept), report
+
+
+def _threads() -> int:
+    return min(os.cpu_count() or 1, _MOST_THREADS)
 
 
 class _Work:
@@ -90,6 +94,7 @@ class _Work:
         journal, total = self._journal, len(specs)
         groups = -(-4 * total * len(self._rows.day_R) // _COLUMNS_BYTES)
         step = -(-total // groups)
+        source = FeatureColumns(self._table, self._rows, self._pool, _threads())
         x_FR = np.empty((min(step, total - journal.columns), len(self._rows.day_R) + 1), np.float32)
         while journal.columns < total:
             columns = slice(journal.columns, min(journal.columns + step, total))
@@ -98,7 +103,7 @@ class _Work:
                 f"{len(self._rows.day_R):,} rows"
             )
             x_FR = x_FR[: columns.stop - columns.start]
-            read_columns(self._table, self._table.features[columns], self._rows, x_FR, self._pool)
+            source.read(self._table.features[columns], x_FR)
             self._normalise_group(columns, x_FR, Normaliser(specs[columns], self._config.pack))
             journal.columns = columns.stop
             journal.save()

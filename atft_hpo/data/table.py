@@ -1,13 +1,13 @@
 """The tidy input table: which columns mean what, and which row is which (date, code) cell.
 
 `open_table` looks at schemas only; `read_rows` reads the narrow columns (date, code, sector,
-alive, close, targets, …) in one pass and leaves the features to `read_columns`. All raise `DataError`
+alive, close, targets, …) in one pass and leaves the features to `feature_columns.py`. Both raise `DataError`
 that names file, column, date and count.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,20 +60,9 @@ class Table:
             DataError: a file cannot be read.
         """
         for path in self.files:
-            for batch in self.batches_of(path, columns):
-                yield path, batch
-
-    def batches_of(self, path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """Those of one file.
-
-        Raises:
-            DataError: it cannot be read.
-        """
-        try:
-            with pq.ParquetFile(path, **_BOUNDED_READ) as file:
-                yield from file.iter_batches(BATCH_ROWS, columns=columns)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{path}: cannot be read as Parquet ({error})") from error
+            with opened(path) as file:
+                for batch in file.iter_batches(BATCH_ROWS, columns=columns):
+                    yield path, batch
 
 
 @dataclass(frozen=True)
@@ -144,29 +133,18 @@ def read_rows(table: Table) -> Rows:
     return _index(columns, numeric, counts, codes, sectors)
 
 
-def read_columns(
-    table: Table,
-    columns: Sequence[str],
-    rows: Rows,
-    out_FR: NDArray[np.float32],
-    pool: ThreadPoolExecutor,
-) -> None:
-    """Fill `out_FR` [F, R + 1] with feature columns, NaN where null and in the last place.
+@contextmanager
+def opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """A file of a table.
 
     Raises:
-        DataError: a file cannot be read.
+        DataError: it cannot be read.
     """
-
-    def read(path: Path, start: int) -> None:
-        for batch in table.batches_of(path, list(columns)):
-            stop = start + batch.num_rows
-            for x_R, name in zip(out_FR, columns, strict=True):
-                x_R[start:stop] = numbers_of(batch.column(name), pa.float32())
-            start = stop
-
-    out_FR[:, -1] = np.nan
-    starts = np.cumsum(rows.rows_of_file) - rows.rows_of_file
-    list(pool.map(read, table.files, starts.tolist()))
+    try:
+        with pq.ParquetFile(path, **_BOUNDED_READ) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read as Parquet ({error})") from error
 
 
 def _files(path: Path) -> tuple[Path, ...]:
