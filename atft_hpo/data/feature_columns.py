@@ -30,6 +30,7 @@ class FeatureColumns:
         self._start_of = dict(zip(table.files, starts.tolist(), strict=True))
         self._shares = -(-threads // len(table.files))
         self._pool = pool
+        self.rows = len(rows.day_R)
 
     def read(self, columns: Sequence[str], out_FR: Floats) -> None:
         """Fill `out_FR` [F, R + 1], in the table's order of rows; NaN where null and at the end.

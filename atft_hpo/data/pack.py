@@ -3,7 +3,7 @@
     panel = pack_table(Path("features.parquet"), Path("volume/panels/us-1a2b"), DataConfig())
 
 One pass over the narrow columns finds cells and labels (`table`); features are then normalised on
-each day across its live stocks, some columns at a time (`feature_file`, `normalise`). The result
+each day across its live stocks, some columns at a time (`pack_features`). The result
 does not depend on the order of rows or their cut into files.
 Everything is written beside `out` and renamed at the end, manifest last (`store_files`). A builder
 that is interrupted leaves its work, with a journal, and the same call goes on from there.
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from atft_hpo.config.schema import DataConfig
 from atft_hpo.data.columns import infinite_error
-from atft_hpo.data.feature_file import Progress, write_features
+from atft_hpo.data.pack_features import Progress, write_features
 from atft_hpo.data.labels import close_prices, dense, known_returns, label_tensor
 from atft_hpo.data.panel import (
     STORE_VERSION,
