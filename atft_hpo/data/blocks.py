@@ -1,7 +1,7 @@
 """Blocks of days: which rows of the table belong to them.
 
-A table may be sorted by stock, by date, or not at all; normalisation needs whole days. The live
-rows of each day are found once.
+A table may be sorted by stock, by date, or not at all; normalisation needs whole days. Where the
+live rows of each day are is found once.
 """
 
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ class Block:
     first_day: int
     stocks_D: NDArray[np.int64]
     """How many stocks are alive; S is the most."""
-    rows_DS: NDArray[np.int64]
-    """The table's row of each live stock, stocks ascending; one past the last row after them."""
+    place_DS: NDArray[np.int64]
+    """The place of each live stock's row, stocks ascending; one past the last row after them."""
     live_DN: NDArray[np.bool_]
 
     def dense(self, x_FDS: NDArray[Any], kept: NDArray[np.int64]) -> NDArray[Any]:
@@ -38,27 +38,25 @@ class Block:
 class Blocks:
     """All days of a table, some at a time."""
 
-    def __init__(self, rows: Rows) -> None:
-        self._rows = len(rows.day_R)
-        self._row_DN = np.full((len(rows.dates), len(rows.codes)), -1, dtype=np.int32)
-        alive_R = np.flatnonzero(rows.alive_R)
-        self._row_DN[rows.day_R[alive_R], rows.stock_R[alive_R]] = alive_R
-        self.shape = self._row_DN.shape
+    def __init__(self, rows: Rows, row_R: NDArray[np.int64]) -> None:
+        """Places count along `row_R`, the table's rows in some order."""
+        self.shape = len(rows.dates), len(rows.codes)
         """D, N of the whole table."""
         self.days = max(1, _BLOCK_CELLS // len(rows.codes))
+        self._rows = len(row_R)
+        place_R = np.flatnonzero(rows.alive_R[row_R])
+        alive_R = row_R[place_R]
+        self._place_DN = np.full(self.shape, -1, dtype=np.int32)
+        self._place_DN[rows.day_R[alive_R], rows.stock_R[alive_R]] = place_R
 
     def __len__(self) -> int:
-        return -(-len(self._row_DN) // self.days)
-
-    def cells(self, number: int) -> int:
-        """Days × slots of a block."""
-        return int(self[number].rows_DS.size)
+        return -(-len(self._place_DN) // self.days)
 
     def __getitem__(self, number: int) -> Block:
         first_day = number * self.days
-        row_DN = self._row_DN[first_day : first_day + self.days]
-        live_DN = row_DN >= 0
+        place_DN = self._place_DN[first_day : first_day + self.days]
+        live_DN = place_DN >= 0
         stocks_D = live_DN.sum(axis=1)
-        rows_DS = np.full((len(stocks_D), stocks_D.max()), self._rows, dtype=np.int64)
-        rows_DS[np.arange(rows_DS.shape[1]) < stocks_D[:, None]] = row_DN[live_DN]
-        return Block(first_day, stocks_D, rows_DS, live_DN)
+        place_DS = np.full((len(stocks_D), stocks_D.max()), self._rows, dtype=np.int64)
+        place_DS[np.arange(place_DS.shape[1]) < stocks_D[:, None]] = place_DN[live_DN]
+        return Block(first_day, stocks_D, place_DS, live_DN)

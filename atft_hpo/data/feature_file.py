@@ -45,8 +45,11 @@ class FeatureFile:
         """Blocks that may be appended after the last that the journal knows of."""
 
     def columns_bytes(self, columns: int) -> int:
-        """The file's size when so many columns of the last block are there."""
-        return self._place(len(self._blocks) - 1, columns)
+        """The file's size when so many columns of every block are there; 0 for none."""
+        if not columns:
+            return 0
+        last = len(self._blocks) - 1
+        return self._place(last) + 2 * columns * self._blocks[last].place_DS.size
 
     @property
     def bytes_now(self) -> int:
@@ -55,7 +58,7 @@ class FeatureFile:
 
     def put(self, number: int, first_column: int, bits_FDS: Bits) -> None:
         """Columns from `first_column` on of a block."""
-        self._write(bits_FDS, self._place(number, first_column))
+        self._write(bits_FDS, self._place(number) + first_column * bits_FDS[0].nbytes)
 
     def resume(self, size: int) -> None:
         """Go on appending after the first `size` bytes."""
@@ -77,11 +80,12 @@ class FeatureFile:
         for number, future in waiting:
             yield number, future.result()
 
-    def append(self, x_DNF: Bits) -> None:
-        """The days after those that are there."""
+    def append(self, x_DNF: Bits) -> int:
+        """The days after those that are there; returns the size of all that are there then."""
         self._write(x_DNF, self._size)
         self._digest.update(x_DNF.data)
         self._size += x_DNF.nbytes
+        return self._size
 
     def start_writing_back(self) -> None:
         """Let the disk begin with what was appended."""
@@ -103,15 +107,14 @@ class FeatureFile:
 
     def _turn(self, number: int, kept: NDArray[np.int64]) -> Bits:
         block = self._blocks[number]
-        bits_FDS = np.empty((self._features, *block.rows_DS.shape), np.uint16)
-        os.preadv(self._file.fileno(), [bits_FDS.data], self._place(number, 0))
+        bits_FDS = np.empty((self._features, *block.place_DS.shape), np.uint16)
+        os.preadv(self._file.fileno(), [bits_FDS.data], self._place(number))
         return block.dense(bits_FDS, kept)
 
-    def _place(self, number: int, column: int) -> int:
-        """Where a column of a block begins."""
+    def _place(self, number: int) -> int:
+        """Where the columns of a block begin."""
         stocks = self._blocks.shape[1]
-        before = (number + self.lag) * self._blocks.days * stocks * self._features
-        return 2 * (before + column * self._blocks.cells(number))
+        return 2 * (number + self.lag) * self._blocks.days * stocks * self._features
 
     def _write(self, content: NDArray[Any], place: int) -> None:
         left = memoryview(content.reshape(-1).view(np.uint8))

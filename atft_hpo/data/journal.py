@@ -33,7 +33,9 @@ class Journal:
     columns: int = 0
     """Feature columns of the table that are normalised."""
     blocks: int = 0
-    """Blocks of days whose features are in the store's file."""
+    """Blocks of days that are appended to features.bin."""
+    bytes: int = 0
+    """Their size."""
 
     @classmethod
     def open(cls, path: Path, table: Table, config: DataConfig) -> "Journal":
@@ -57,7 +59,9 @@ class Journal:
 
     def save(self) -> None:
         """Write it."""
-        facts = {"work": self.work, "columns": self.columns, "blocks": self.blocks}
+        facts = {
+            "work": self.work, "columns": self.columns, "blocks": self.blocks, "bytes": self.bytes,
+        }  # fmt: skip
         buffer = io.BytesIO()
         content = np.frombuffer(json.dumps(facts).encode(), np.uint8)
         np.savez(buffer, facts=content, **vars(self.statistics))

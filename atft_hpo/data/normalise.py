@@ -181,15 +181,18 @@ def scaled(x_DN: Floats, centre_D1: Floats, scale_D1: Floats, clip: float) -> to
 
 
 def _scores_in_order(ordered: Ordered) -> Floats:
-    """Normal scores of the values in ascending order; NaN after the last."""
+    """Normal scores of the values in ascending order, in their place; NaN after the last."""
     ascending_RN, count_R = ordered.ascending_RN, ordered.count_R
-    tied_R = (ascending_RN[:, 1:] == ascending_RN[:, :-1]).any(axis=1)
-    for count in np.unique(count_R[count_R > 0]):
-        table = score_table(int(count))
-        tied = np.flatnonzero((count_R == count) & tied_R)
-        half_steps = 2 * ranks_in_order(ascending_RN[tied, :count]) - 2
-        ascending_RN[tied, :count] = table[half_steps.astype(np.int64)]
-        ascending_RN[(count_R == count) & ~tied_R, :count] = table[::2]
+    tied = np.flatnonzero((ascending_RN[:, 1:] == ascending_RN[:, :-1]).any(axis=1))
+    half_steps = np.nan_to_num(2 * ranks_in_order(ascending_RN[tied]) - 2).astype(np.int64)
+    counts, same_R = np.unique(count_R, return_inverse=True)
+    untied = np.full((len(counts), ascending_RN.shape[1]), np.nan, np.float32)
+    for scores_N, count in zip(untied, counts, strict=True):
+        scores_N[:count] = score_table(int(count))[::2]
+    np.take(untied, same_R, axis=0, out=ascending_RN, mode="clip")
+    for r, steps_N in zip(tied, half_steps, strict=True):
+        table = score_table(int(count_R[r]))
+        ascending_RN[r, : count_R[r]] = table[steps_N[: count_R[r]]]
     return ascending_RN
 
 

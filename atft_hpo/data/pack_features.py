@@ -12,12 +12,13 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atft_hpo.config.schema import DataConfig
+from atft_hpo.config.schema import DataConfig, PackConfig
 from atft_hpo.data.blocks import Blocks
 from atft_hpo.data.column_statistics import ColumnStatistics
 from atft_hpo.data.columns import check_columns, feature_spec
@@ -45,26 +46,25 @@ def write_features(
         DataError: a column is infinite or useless, and the configuration does not allow it.
     """
     specs = tuple(feature_spec(name, config) for name in table.features)
-    blocks = Blocks(rows)
-    journal = Journal.open(paths.root / "journal.npz", table, config)
-    with (
-        ThreadPoolExecutor(_threads()) as pool,
-        closing(FeatureFile(paths.features, blocks, len(specs))) as file,
-    ):
-        if file.bytes_now < _bytes_needed(journal, file, blocks):
-            journal = Journal.new(journal.path, table, config)
-        if journal.columns:
-            progress(f"going on after {journal.columns} of {len(specs)} column(s)")
+    with ThreadPoolExecutor(_threads()) as pool:
         source = FeatureColumns(table, rows, pool, _threads())
-        _normalise(specs, source, blocks, file, journal, pool, config, progress)
-        live_rows = int(rows.alive_R.sum())
-        report = check_columns(specs, journal.statistics, live_rows, rows.dates, config.pack)
-        kept = [f for f, spec in enumerate(specs) if spec.name not in report["dropped_columns"]]
-        if not kept:
-            raise DataError(f"all {len(specs)} feature columns are constant; nothing to learn from")
-        progress(f"writing {len(rows.dates)} days")
-        _turn(np.array(kept), blocks, file, journal, pool)
-        record = file.finish()
+        blocks = Blocks(rows, source.row_R)
+        with closing(FeatureFile(paths.features, blocks, len(specs))) as file:
+            journal = _journal(paths, table, config, file, len(blocks))
+            if journal.columns:
+                progress(f"going on after {journal.columns} of {len(specs)} column(s)")
+            builder = _Builder(specs, source, blocks, file, journal, pool)
+            builder.normalise(config.pack, progress)
+            live_rows = int(rows.alive_R.sum())
+            report = check_columns(specs, journal.statistics, live_rows, rows.dates, config.pack)
+            kept = [f for f, spec in enumerate(specs) if spec.name not in report["dropped_columns"]]
+            if not kept:
+                raise DataError(
+                    f"all {len(specs)} feature columns are constant; nothing to learn from"
+                )
+            progress(f"writing {len(rows.dates)} days")
+            builder.turn(np.array(kept))
+            record = file.finish()
     journal.path.unlink()
     return record, tuple(specs[f] for f in kept), report
 
@@ -73,68 +73,74 @@ def _threads() -> int:
     return min(os.cpu_count() or 1, _MOST_THREADS)
 
 
-def _bytes_needed(journal: Journal, file: FeatureFile, blocks: Blocks) -> int:
-    """What features.bin must hold for the journal to be of use."""
-    if journal.blocks == len(blocks):
-        return 0  # complete: a file of the wrong size is found out by its checksum
-    return file.columns_bytes(journal.columns) if journal.columns else 0
+def _journal(
+    paths: PanelPaths, table: Table, config: DataConfig, file: FeatureFile, blocks: int
+) -> Journal:
+    """What an interrupted builder has left, if features.bin is as long as it says."""
+    journal = Journal.open(paths.root / "journal.npz", table, config)
+    turned = journal.blocks == blocks
+    if file.bytes_now < (journal.bytes if turned else file.columns_bytes(journal.columns)):
+        return Journal.new(journal.path, table, config)
+    return journal
 
 
-def _normalise(
-    specs: tuple[FeatureSpec, ...], source: FeatureColumns, blocks: Blocks, file: FeatureFile,
-    journal: Journal, pool: ThreadPoolExecutor, config: DataConfig, progress: Progress,
-) -> None:  # fmt: skip
-    """Read and normalise the columns that are not in the file yet."""
-    normaliser = Normaliser(specs, config.pack)
-    groups = -(-4 * len(specs) * source.rows // _COLUMNS_BYTES)
-    step = -(-len(specs) // groups)
-    x_FR = np.empty((step, source.rows + 1), np.float32)
-    while journal.columns < len(specs):
-        columns = range(journal.columns, min(journal.columns + step, len(specs)))
-        progress(
-            f"normalising columns {columns.start + 1} to {columns.stop} of {len(specs)}, "
-            f"{source.rows:,} rows"
-        )
-        source.read([specs[f].name for f in columns], x_FR[: len(columns)])
-        found = _normalise_columns(columns, x_FR, normaliser, blocks, file, pool)
-        journal.statistics.put(slice(columns.start, columns.stop), found)
-        journal.columns = columns.stop
-        journal.save()
+@dataclass(frozen=True)
+class _Builder:
+    """The two steps; both go on where the journal says."""
 
+    specs: tuple[FeatureSpec, ...]
+    source: FeatureColumns
+    blocks: Blocks
+    file: FeatureFile
+    journal: Journal
+    pool: ThreadPoolExecutor
 
-def _normalise_columns(
-    columns: range, x_FR: NDArray[np.float32], normaliser: Normaliser, blocks: Blocks,
-    file: FeatureFile, pool: ThreadPoolExecutor,
-) -> ColumnStatistics:  # fmt: skip
-    """Put every block of these columns into the file; returns what the columns hold."""
-
-    def work(number: int) -> ColumnStatistics:
-        block = blocks[number]
-
-        def fill(f: int, x_DS: NDArray[np.float32]) -> None:
-            np.take(x_FR[f], block.rows_DS, out=x_DS, mode="clip")
-
-        bits_FDS, found = normaliser(columns, fill, block.first_day, block.stocks_D)
-        file.put(number, columns.start, bits_FDS)
-        return found
-
-    found = ColumnStatistics.empty(len(columns))
-    for of_block in pool.map(work, range(len(blocks))):
-        found.add(of_block)
-    return found
-
-
-def _turn(
-    kept: NDArray[np.int64], blocks: Blocks, file: FeatureFile, journal: Journal,
-    pool: ThreadPoolExecutor,
-) -> None:  # fmt: skip
-    """Append the days that are not in the file yet; these columns of them."""
-    days, stocks = blocks.shape
-    file.resume(2 * min(journal.blocks * blocks.days, days) * stocks * len(kept))
-    left = range(journal.blocks, len(blocks))
-    for number, x_DNF in file.turned(left, kept, pool, ahead=_threads()):
-        file.append(x_DNF)
-        if number + 1 - journal.blocks == file.lag or number + 1 == len(blocks):
-            file.start_writing_back()
-            journal.blocks = number + 1
+    def normalise(self, config: PackConfig, progress: Progress) -> None:
+        """Read and normalise the columns that are not in the file yet."""
+        journal, total, rows = self.journal, len(self.specs), len(self.source.row_R)
+        step = -(-total // -(-4 * total * rows // _COLUMNS_BYTES))
+        x_FR = np.empty((step, rows + 1), np.float32)
+        normaliser = Normaliser(self.specs, config)
+        while journal.columns < total:
+            columns = range(journal.columns, min(journal.columns + step, total))
+            progress(
+                f"normalising columns {columns.start + 1} to {columns.stop} of {total}, "
+                f"{rows:,} rows"
+            )
+            self.source.read([self.specs[f].name for f in columns], x_FR[: len(columns)])
+            found = self._put(columns, x_FR, normaliser)
+            journal.statistics.put(slice(columns.start, columns.stop), found)
+            journal.columns = columns.stop
             journal.save()
+
+    def turn(self, kept: NDArray[np.int64]) -> None:
+        """Append the days that are not in the file yet; these columns of them."""
+        journal, last = self.journal, len(self.blocks) - 1
+        self.file.resume(journal.bytes)
+        left = range(journal.blocks, len(self.blocks))
+        for number, x_DNF in self.file.turned(left, kept, self.pool, ahead=_threads()):
+            size = self.file.append(x_DNF)
+            if number + 1 - journal.blocks == self.file.lag or number == last:
+                self.file.start_writing_back()
+                journal.blocks, journal.bytes = number + 1, size
+                journal.save()
+
+    def _put(
+        self, columns: range, x_FR: NDArray[np.float32], normaliser: Normaliser
+    ) -> ColumnStatistics:
+        """Put every block of these columns into the file; returns what the columns hold."""
+
+        def work(number: int) -> ColumnStatistics:
+            block = self.blocks[number]
+
+            def fill(f: int, x_DS: NDArray[np.float32]) -> None:
+                np.take(x_FR[f], block.place_DS, out=x_DS, mode="clip")
+
+            bits_FDS, found = normaliser(columns, fill, block.first_day, block.stocks_D)
+            self.file.put(number, columns.start, bits_FDS)
+            return found
+
+        found = ColumnStatistics.empty(len(columns))
+        for of_block in self.pool.map(work, range(len(self.blocks))):
+            found.add(of_block)
+        return found
