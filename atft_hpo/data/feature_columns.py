@@ -33,7 +33,9 @@ class FeatureColumns:
         self._start_of = dict(zip(table.files, starts.tolist(), strict=True))
         self._shares = -(-threads // len(table.files))
         self._pool = pool
-        self.row_R = np.concatenate(list(pool.map(_by_day, [rows] * len(starts), range(len(starts)))))
+        self.row_R = np.concatenate(
+            list(pool.map(_by_day, [rows] * len(starts), range(len(starts))))
+        )
         """The table's row of each place."""
 
     def read(self, columns: Sequence[str], out_FR: Floats) -> None:

@@ -125,7 +125,9 @@ class _Builder:
             columns[feature.name] = pa.array(values, mask=~np.isfinite(values))
         texts = [name for name in ("code", "sector") if name in columns]
         table = pa.table(columns)
-        pq.write_table(table, path, compression="none", use_dictionary=texts, write_statistics=False)
+        pq.write_table(
+            table, path, compression="none", use_dictionary=texts, write_statistics=False
+        )
 
     def _history(self, piece: range) -> History:
         prices = self._prices

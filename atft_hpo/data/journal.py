@@ -42,7 +42,7 @@ class Journal:
         """The journal at `path`, or a new one if it is of other work, damaged or absent."""
         new = cls.new(path, table, config)
         try:
-            with np.load(path) as content:
+            with path.open("rb") as file, np.load(file) as content:
                 facts = json.loads(content["facts"].tobytes())
                 arrays = {name: content[name] for name in content.files if name != "facts"}
                 if facts.pop("work") != new.work:
