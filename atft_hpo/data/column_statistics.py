@@ -39,7 +39,7 @@ class ColumnStatistics:
         """Count the finite values of these columns; rows of `ordered` are (column, day)."""
         low_FD, high_FD, count_FD = (
             found_R.reshape(len(columns), -1)
-            for found_R in (ordered.low_R, ordered.high_R, ordered.count_R)
+            for found_R in (ordered.lows, ordered.highs, ordered.counts)
         )
         self.present_F[columns] += count_FD.sum(axis=1)
         self.low_F[columns] = np.fmin(self.low_F[columns], np.fmin.reduce(low_FD, axis=1))

@@ -117,7 +117,7 @@ class FeatureFile:
         return 2 * (number + self.lag) * self._blocks.days * stocks * self._features
 
     def _write(self, content: NDArray[Any], place: int) -> None:
-        left = memoryview(content.reshape(-1).view(np.uint8))
+        left = content.reshape(-1).view(np.uint8).data
         while left:
             written = os.pwrite(self._file.fileno(), left, place)
             left, place = left[written:], place + written

@@ -47,7 +47,7 @@ def rank_gauss(x_RN: Floats, ordered: Ordered, stocks_R: Stocks) -> Scaling:
 
 def robust_z(x_RN: Floats, ordered: Ordered, stocks_R: Stocks) -> Scaling:
     """(x − median) / (1.4826 · MAD), or / standard deviation where the MAD is 0."""
-    median_R = ordered.median_R
+    median_R = ordered.medians
     size_R = ordered.median_deviation(median_R)
     return median_R, _scale(x_RN, median_R, size_R, stocks_R, standard_deviation)
 
@@ -57,16 +57,16 @@ def scale_only(x_RN: Floats, ordered: Ordered, stocks_R: Stocks) -> Scaling:
 
     Not centred: the level, and with it the course of the feature in time, survives.
     """
-    zero_R = np.zeros_like(ordered.low_R)
+    zero_R = np.zeros_like(ordered.lows)
     size_R = ordered.median_deviation(zero_R)
     scale_R = _scale(x_RN, zero_R, size_R, stocks_R, root_mean_square)
-    scale_R[ordered.low_R == ordered.high_R] = np.nan
+    scale_R[ordered.lows == ordered.highs] = np.nan
     return zero_R, scale_R
 
 
 def unscaled(x_RN: Floats, ordered: Ordered, stocks_R: Stocks) -> Scaling:
     """The values as they are."""
-    return np.zeros_like(ordered.low_R), np.ones_like(ordered.low_R)
+    return np.zeros_like(ordered.lows), np.ones_like(ordered.lows)
 
 
 NORMALISERS: dict[Normalisation, Callable[[Floats, Ordered, Stocks], Scaling]] = {
@@ -127,9 +127,9 @@ class Normaliser:
                 x_RN = x_FDN.reshape(-1, shape[1])
                 centre_R, scale_R = NORMALISERS[kind](x_RN, ordered, np.tile(stocks_D, len(alike)))
             scalings = (some_R.reshape(len(alike), -1, 1) for some_R in (centre_R, scale_R))
-            for f, *operands in zip(alike, x_FDN, *scalings, strict=True):
+            for f, x_DN, centre_D1, scale_D1 in zip(alike, x_FDN, *scalings, strict=True):
                 bits = torch.from_numpy(bits_FDN[f]).view(self._type)
-                bits.copy_(scaled(*operands, self._clip))
+                bits.copy_(scaled(x_DN, centre_D1, scale_D1, self._clip))
         return bits_FDN, found
 
     def _alike(
@@ -152,7 +152,7 @@ class Normaliser:
         ranked = kind == "rank_gauss"
         places_RN = self._arrays.get("places", np.int64, x_RN.shape) if ranked else None
         ordered = Ordered.of(x_RN, ascending_RN, places_RN)
-        if np.isinf(ordered.low_R).any() or np.isinf(ordered.high_R).any():
+        if np.isinf(ordered.lows).any() or np.isinf(ordered.highs).any():
             found.add_infinite(alike, first_day, np.isinf(x_FDN))
             x_RN[np.isinf(x_RN)] = np.nan
             ordered = Ordered.of(x_RN, ascending_RN, places_RN)
@@ -182,7 +182,7 @@ def scaled(x_DN: Floats, centre_D1: Floats, scale_D1: Floats, clip: float) -> to
 
 def _scores_in_order(ordered: Ordered) -> Floats:
     """Normal scores of the values in ascending order, in their place; NaN after the last."""
-    ascending_RN, count_R = ordered.ascending_RN, ordered.count_R
+    ascending_RN, count_R = ordered.ascending_RN, ordered.counts
     tied = np.flatnonzero((ascending_RN[:, 1:] == ascending_RN[:, :-1]).any(axis=1))
     half_steps = np.nan_to_num(2 * ranks_in_order(ascending_RN[tied]) - 2).astype(np.int64)
     counts, same_R = np.unique(count_R, return_inverse=True)

@@ -1,7 +1,7 @@
 """Rows of values in ascending order, and what can be read off it: extremes, medians, deviations.
 
     ordered = Ordered.of(x_RN)
-    ordered.median_R, ordered.median_deviation(ordered.median_R)
+    ordered.medians, ordered.median_deviation(ordered.medians)      # [R] each
 
 A row is one feature on one day, [R, N] float32 with NaN where a value is missing. Rows are sorted
 once; everything else looks a few places up, by bisection, for all rows at the same time.
@@ -55,7 +55,7 @@ class Ordered:
         return cls(ascending_RN, places_RN)
 
     @cached_property
-    def count_R(self) -> Places:
+    def counts(self) -> Places:
         """How many values of each row are present."""
         low_R = np.zeros(len(self.ascending_RN), np.int64)
         high_R = np.full_like(low_R, self._width)
@@ -67,17 +67,17 @@ class Ordered:
         return low_R
 
     @property
-    def low_R(self) -> Floats:
+    def lows(self) -> Floats:
         """Smallest value of each row; NaN for a row without any."""
         return self.ascending_RN[:, 0]
 
     @cached_property
-    def high_R(self) -> Floats:
+    def highs(self) -> Floats:
         """Largest value of each row; NaN for a row without any."""
-        return self._at(np.maximum(self.count_R - 1, 0))
+        return self._at(np.maximum(self.counts - 1, 0))
 
     @cached_property
-    def median_R(self) -> Floats:
+    def medians(self) -> Floats:
         """NaN for a row without any value."""
         return self._between(*(self._at(place_R) for place_R in self._middle_places))
 
@@ -88,7 +88,7 @@ class Ordered:
         """
         k_2R = np.stack(self._middle_places)
         low_2R = np.zeros_like(k_2R)
-        high_2R = np.maximum(self.count_R - 1 - k_2R, 0)
+        high_2R = np.maximum(self.counts - 1 - k_2R, 0)
         for _ in range(self._width.bit_length()):
             begin_2R = (low_2R + high_2R) >> 1
             left_2R = centre_R - self._at(begin_2R)
@@ -102,21 +102,21 @@ class Ordered:
 
     @property
     def _width(self) -> int:
-        return self.ascending_RN.shape[1]
+        return int(self.ascending_RN.shape[1])
 
     @cached_property
     def _middle_places(self) -> tuple[Places, Places]:
         """Places of the one or two values in the middle; 0 for a row without any."""
-        last_R = np.maximum(self.count_R - 1, 0)
-        return last_R // 2, np.minimum(self.count_R // 2, last_R)
+        last_R = np.maximum(self.counts - 1, 0)
+        return last_R // 2, np.minimum(self.counts // 2, last_R)
 
     def _between(self, low_R: Floats, high_R: Floats) -> Floats:
-        return np.where(self.count_R % 2 == 1, low_R, low_R / 2 + high_R / 2)
+        return np.where(self.counts % 2 == 1, low_R, low_R / 2 + high_R / 2)
 
     @cached_property
-    def _begins_R(self) -> Places:
+    def _begins(self) -> Places:
         return np.arange(len(self.ascending_RN)) * self._width
 
     def _at(self, place_R: Places) -> Floats:
         """The values at these places of the rows, [..., R]; at the last where one is too far."""
-        return self.ascending_RN.ravel().take(np.minimum(place_R, self._width - 1) + self._begins_R)
+        return self.ascending_RN.ravel().take(np.minimum(place_R, self._width - 1) + self._begins)

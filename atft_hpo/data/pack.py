@@ -3,12 +3,13 @@
     panel = pack_table(Path("features.parquet"), Path("volume/panels/us-1a2b"), DataConfig())
 
 One pass over the narrow columns finds cells and labels (`table`); features are then normalised on
-each day across its live stocks, some columns at a time (`pack_features`). The result
-does not depend on the order of rows or their cut into files.
-Everything is written beside `out` and renamed at the end, manifest last (`store_files`). A builder
-that is interrupted leaves its work, with a journal, and the same call goes on from there.
+each day across its live stocks, some columns at a time (`pack_features`). The result does not
+depend on the order of rows or their cut into files. Everything is written beside `out` and renamed
+at the end, manifest last (`store_files`). A builder that is interrupted leaves its work, with a
+journal, and the same call goes on from there.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 
 from atft_hpo.config.schema import DataConfig
 from atft_hpo.data.columns import infinite_error
-from atft_hpo.data.pack_features import Progress, write_features
 from atft_hpo.data.labels import close_prices, dense, known_returns, label_tensor
+from atft_hpo.data.pack_features import write_features
 from atft_hpo.data.panel import (
     STORE_VERSION,
     UNKNOWN_SECTOR,
@@ -32,6 +33,8 @@ from atft_hpo.data.store_files import staged_store, write_file
 from atft_hpo.data.table import ORACLE_PREFIX, Rows, Table, open_table, read_rows
 from atft_hpo.errors import DataError
 from atft_hpo.paths import PanelPaths
+
+Progress = Callable[[str], None]
 
 
 def silent(_: str) -> None:

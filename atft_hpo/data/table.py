@@ -1,8 +1,8 @@
 """The tidy input table: which columns mean what, and which row is which (date, code) cell.
 
 `open_table` looks at schemas only; `read_rows` reads the narrow columns (date, code, sector,
-alive, close, targets, …) in one pass and leaves the features to `feature_columns.py`. Both raise `DataError`
-that names file, column, date and count.
+alive, close, targets, …) in one pass and leaves the features to `feature_columns.py`. Both raise
+`DataError` that names file, column, date and count.
 """
 
 import re

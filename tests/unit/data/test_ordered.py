@@ -24,8 +24,8 @@ def test_what_is_read_off_the_order_equals_numpys(ranked, x):
         np.testing.assert_array_equal(np.take_along_axis(x, places, axis=-1), np.sort(x, axis=-1))
     for row, values in enumerate(x):
         present = values[~np.isnan(values)]
-        assert ordered.count_R[row] == len(present)
-        found = [ordered.low_R[row], ordered.high_R[row], ordered.median_R[row]]
+        assert ordered.counts[row] == len(present)
+        found = [ordered.lows[row], ordered.highs[row], ordered.medians[row]]
         if not len(present):
             assert np.isnan(found).all()
             continue
@@ -37,7 +37,7 @@ def test_what_is_read_off_the_order_equals_numpys(ranked, x):
 @given(x=ROWS, zero=st.booleans())
 def test_median_deviation_equals_numpys(x, zero):
     ordered = Ordered.of(x)
-    centre = np.zeros(len(x), np.float32) if zero else ordered.median_R
+    centre = np.zeros(len(x), np.float32) if zero else ordered.medians
     found = ordered.median_deviation(centre)
     for values, middle, deviation in zip(x, centre, found, strict=True):
         distances = np.abs(values[~np.isnan(values)] - middle)
