@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atft_hpo.config.schema import DataConfig, PackConfig
-from atft_hpo.data.blocks import ColumnStatistics
+from atft_hpo.data.column_statistics import ColumnStatistics
 from atft_hpo.data.normalise import normalisation_of
 from atft_hpo.data.panel import FeatureSpec
 from atft_hpo.errors import DataError
@@ -23,6 +23,7 @@ def feature_spec(name: str, config: DataConfig) -> FeatureSpec:
 def check_columns(
     specs: tuple[FeatureSpec, ...],
     found: ColumnStatistics,
+    live_rows: int,
     dates: NDArray[np.datetime64],
     config: PackConfig,
 ) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def check_columns(
         raise DataError(
             f'column {name!r} {reason}{more}; remove it, or set data.pack.constant_column = "drop"'
         )
-    missing = 1 - found.present_F / max(found.rows, 1)
+    missing = 1 - found.present_F / max(live_rows, 1)
     shares = {s.name: round(float(m), 6) for s, m in zip(specs, missing, strict=True) if m > 0}
     return {"dropped_columns": dropped, "infinite_values": infinite, "missing_shares": shares}
 

@@ -122,10 +122,12 @@ class _Builder:
                 values = self._ranks[feature.name][rows]
             else:
                 values = self._rows(piece, feature.compute(history))
-            columns[feature.name] = pa.array(values, mask=~np.isfinite(values))
+            columns[feature.name] = _finite(values)
         texts = [name for name in ("code", "sector") if name in columns]
         table = pa.table(columns)
-        pq.write_table(table, path, compression="lz4", use_dictionary=texts, write_statistics=False)
+        pq.write_table(
+            table, path, compression="none", use_dictionary=texts, write_statistics=False
+        )
 
     def _history(self, piece: range) -> History:
         prices = self._prices
@@ -155,9 +157,12 @@ class _Builder:
     def _rows(self, piece: range, x_NT: NDArray[np.float64]) -> _Floats:
         """The values at the stocks' rows, one after another."""
         lengths = np.diff(self._prices.starts[piece.start : piece.stop + 1])
-        rows = [x_NT[n, :length] for n, length in enumerate(lengths)]
+        value_R = np.empty(lengths.sum(), np.float32)
+        stops = np.cumsum(lengths)
         with np.errstate(over="ignore"):
-            return np.concatenate(rows).astype(np.float32)
+            for n, (stop, length) in enumerate(zip(stops, lengths, strict=True)):
+                value_R[stop - length : stop] = x_NT[n, :length]
+        return value_R
 
 
 def _pieces(lengths: NDArray[np.int64]) -> Iterator[range]:
@@ -185,6 +190,15 @@ def _key_columns(prices: Prices, piece: range, rows: slice) -> dict[str, pa.Arra
     value_R = prices.traded_value_R[rows]
     columns["traded_value"] = pa.array(value_R, mask=~np.isfinite(value_R))
     return columns
+
+
+def _finite(value_R: _Floats) -> pa.Array:
+    """The values without a copy, null where they are not finite."""
+    finite_R = np.isfinite(value_R)
+    nulls = len(value_R) - int(np.count_nonzero(finite_R))
+    valid = pa.py_buffer(np.packbits(finite_R, bitorder="little")) if nulls else None
+    content = [valid, pa.py_buffer(value_R)]
+    return pa.Array.from_buffers(pa.float32(), len(value_R), content, nulls)
 
 
 def _texts(numbers: NDArray[np.int32], names: tuple[str, ...]) -> pa.Array:

@@ -2,31 +2,24 @@
 
     panel = pack_table(Path("features.parquet"), Path("volume/panels/us-1a2b"), DataConfig())
 
-One pass over the narrow columns finds cells and labels (`table`), a second spills features into
-blocks of days (`blocks`), then each day is normalised across its live stocks (`normalise`) and
-appended to features.bin. The result does not depend on the order of rows or their cut into files.
-Everything is written beside `out` and renamed at the end, manifest last (`store_files`). A builder
-that is interrupted leaves its work, with a journal, and the same call goes on from there.
+One pass over the narrow columns finds cells and labels (`table`); features are then normalised on
+each day across its live stocks, some columns at a time (`pack_features`). The result does not
+depend on the order of rows or their cut into files. Everything is written beside `out` and renamed
+at the end, manifest last (`store_files`). A builder that is interrupted leaves its work, with a
+journal, and the same call goes on from there.
 """
 
-import hashlib
-import json
-import os
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from atft_hpo.config.schema import DataConfig
-from atft_hpo.data.blocks import Day, Journal, Spill
-from atft_hpo.data.columns import check_columns, feature_spec, infinite_error
+from atft_hpo.data.columns import infinite_error
 from atft_hpo.data.labels import close_prices, dense, known_returns, label_tensor
-from atft_hpo.data.normalise import DayNormaliser
+from atft_hpo.data.pack_features import write_features
 from atft_hpo.data.panel import (
     STORE_VERSION,
     UNKNOWN_SECTOR,
@@ -42,8 +35,6 @@ from atft_hpo.errors import DataError
 from atft_hpo.paths import PanelPaths
 
 Progress = Callable[[str], None]
-_MOST_THREADS = 8
-_CHUNK_BYTES = 1 << 22
 
 
 def silent(_: str) -> None:
@@ -72,7 +63,8 @@ def pack_table(table: Path, out: Path, config: DataConfig, progress: Progress = 
     with staged_store(out) as stage:
         paths = PanelPaths(stage)
         files, report = _write_market(paths, rows, source, alive_DN, config)
-        features, findings = _write_features(paths, rows, source, config, files, progress)
+        record, features, findings = write_features(paths, rows, source, config, progress)
+        files[paths.features.name] = record
         manifest = _manifest(rows, source, config, features, files, findings | report)
         write_file(paths.manifest, [np.frombuffer(manifest.encode(), dtype=np.uint8)])
     return Panel.open(out)
@@ -137,98 +129,6 @@ def _infinite_numbers(rows: Rows, config: DataConfig) -> dict[str, int]:
             first = rows.dates[rows.day_R[infinite_R].min()]
             raise infinite_error(name, int(infinite_R.sum()), first)
     return {name: int(infinite.sum()) for name, infinite in counts.items() if infinite.any()}
-
-
-def _write_features(
-    paths: PanelPaths,
-    rows: Rows,
-    table: Table,
-    config: DataConfig,
-    files: dict[str, FileRecord],
-    progress: Progress,
-) -> tuple[tuple[FeatureSpec, ...], dict[str, Any]]:
-    """features.bin; returns the features kept and what was found in the columns."""
-    journal = Journal.open(paths.root / "journal.npz", _identity(table, config))
-    spill = Spill(journal, rows, len(table.features))
-    if journal.files:
-        progress(f"going on after {journal.files} of {len(table.files)} file(s)")
-    progress(f"reading {len(table.features)} feature columns of {len(rows.day_R):,} rows")
-    statistics = spill.write(table)
-    specs = tuple(feature_spec(name, config) for name in table.features)
-    report = check_columns(specs, statistics, rows.dates, config.pack)
-    kept = [i for i, spec in enumerate(specs) if spec.name not in report["dropped_columns"]]
-    features = tuple(specs[i] for i in kept)
-    if not features:
-        raise DataError(f"all {len(specs)} feature columns are constant; nothing to learn from")
-    progress(f"normalising {len(rows.dates)} days")
-    normalised = _normaliser(features, np.array(kept), rows, config)
-    files[paths.features.name] = _write_days(paths.features, spill, normalised, len(features), rows)
-    journal.path.unlink()
-    return features, report
-
-
-def _write_days(
-    path: Path, spill: Spill, normalised: Callable[[Day], NDArray[Any]], features: int, rows: Rows
-) -> FileRecord:
-    """features.bin, block by block after those that are there."""
-    done = spill.blocks.start * spill.block_days * len(rows.codes) * features * 2
-    digest = hashlib.sha256()
-    with path.open("r+b" if done else "wb") as file:
-        if done:
-            file.truncate(done)
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
-        for block in spill.blocks:
-            for x_NF in _side_by_side(normalised, spill.days(block)):
-                file.write(x_NF.data)
-                digest.update(x_NF.data)
-            file.flush()
-            os.fsync(file.fileno())
-            spill.done(block)
-        return FileRecord(bytes=file.tell(), sha256=digest.hexdigest())
-
-
-def _normaliser(
-    features: tuple[FeatureSpec, ...], kept: NDArray[np.int64], rows: Rows, config: DataConfig
-) -> Callable[[Day], NDArray[Any]]:
-    """From a day to [N, F] in the store's type; dead cells 0."""
-    normalise = DayNormaliser(features, config.pack.clip)
-
-    def normalised(day: Day) -> NDArray[Any]:
-        stored_Fn = _stored(normalise(day.values_Fn[kept]), config.pack.dtype)
-        x_NF = np.zeros((len(rows.codes), len(features)), dtype=stored_Fn.dtype)
-        x_NF[day.stocks] = stored_Fn.T
-        return x_NF
-
-    return normalised
-
-
-def _side_by_side(
-    work: Callable[[Day], NDArray[Any]], days: Iterator[Day]
-) -> Iterator[NDArray[Any]]:
-    """`work` of each day, in order, by as many threads as there are cores."""
-    threads = min(os.cpu_count() or 1, _MOST_THREADS)
-    with ThreadPoolExecutor(threads) as pool:
-        ahead: deque[Future[NDArray[Any]]] = deque()
-        for day in days:
-            ahead.append(pool.submit(work, day))
-            if len(ahead) > 2 * threads:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-
-
-def _stored(x: NDArray[np.float32], dtype: str) -> NDArray[Any]:
-    if dtype == "float16":
-        return x.astype(np.float16)
-    return np.asarray(torch.from_numpy(x).to(torch.bfloat16).view(torch.uint16).numpy())
-
-
-def _identity(table: Table, config: DataConfig) -> str:
-    """Hash of what is packed and how: files by name, size and time of change."""
-    files = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in table.files]
-    content = [STORE_VERSION, files, config.model_dump(mode="json", exclude={"path"})]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _manifest(

@@ -4,6 +4,8 @@
 many short rows. Normal scores and uniform ranks are built on it.
 """
 
+import sys
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,27 +13,32 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 Floats = NDArray[np.floating[Any]]
+_KEY_OF_MINUS_INFINITY = np.uint32(0x807FFFFF)
 
 
 def average_ranks(values: Floats) -> Floats:
     """Ranks 1 … n along the last axis, ties averaged; NaN stays NaN and takes no rank."""
-    width = values.shape[-1]
-    order, ascending = _sorted(values)
-    first_of_tie = np.ones(values.shape, dtype=bool)
+    order, ascending = sorted_with_places(values)
+    ranks = np.empty(values.shape, dtype=np.float32)
+    np.put_along_axis(ranks, order, ranks_in_order(ascending), axis=-1)
+    return ranks
+
+
+def ranks_in_order(ascending: Floats) -> NDArray[np.float32]:
+    """Ranks 1 … n of values in ascending order, ties averaged; NaN, which comes last, stays NaN."""
+    width = ascending.shape[-1]
+    first_of_tie = np.ones(ascending.shape, dtype=bool)
     first_of_tie[..., 1:] = ascending[..., 1:] != ascending[..., :-1]
-    last_of_tie = np.ones(values.shape, dtype=bool)
+    last_of_tie = np.ones(ascending.shape, dtype=bool)
     last_of_tie[..., :-1] = first_of_tie[..., 1:]
     places = np.arange(1, width + 1, dtype=np.float32)
     first = np.maximum.accumulate(np.where(first_of_tie, places, 0), axis=-1)
     backwards = np.where(last_of_tie, places, width)[..., ::-1]
     last = np.minimum.accumulate(backwards, axis=-1)[..., ::-1]
-    ranks_sorted = np.where(np.isnan(ascending), np.nan, (first + last) / 2)
-    ranks = np.empty(values.shape, dtype=np.float32)
-    np.put_along_axis(ranks, order, ranks_sorted.astype(np.float32), axis=-1)
-    return ranks
+    return np.where(np.isnan(ascending), np.nan, (first + last) / 2).astype(np.float32)
 
 
-def _sorted(values: Floats) -> tuple[NDArray[np.int64], Floats]:
+def sorted_with_places(values: Floats) -> tuple[NDArray[np.int64], Floats]:
     """Places in ascending order along the last axis, NaN last, and the values there.
 
     float32 is sorted as integers of the same order that carry their place in their lower half:
@@ -40,20 +47,39 @@ def _sorted(values: Floats) -> tuple[NDArray[np.int64], Floats]:
     if values.dtype != np.float32:
         order = np.argsort(values, axis=-1)
         return order, np.take_along_axis(values, order, axis=-1)
-    # + 0 makes −0 equal to 0; a NaN may have a sign, which would put it first.
-    bits = np.where(np.isnan(values), np.float32(np.nan), values + np.float32(0.0)).view(np.int32)
-    key = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
-    packed = (key.astype(np.int64) << 32) | np.arange(values.shape[-1])
-    packed.sort(axis=-1)
-    key = (packed >> 32).astype(np.int32)
-    ascending = (key ^ ((key >> 31) & np.int32(0x7FFFFFFF))).view(np.float32)
-    return packed & 0xFFFFFFFF, ascending
+    packed = np.empty((*values.shape, 2), dtype=np.uint32)
+    lower, upper = (1, 0) if sys.byteorder == "big" else (0, 1)
+    packed[..., upper] = _order_keys(values)
+    packed[..., lower] = np.arange(values.shape[-1], dtype=np.uint32)
+    whole = packed.view(np.uint64)[..., 0]
+    whole.sort(axis=-1)
+    return packed[..., lower].astype(np.int64), _values_of_keys(packed[..., upper])
+
+
+def _order_keys(values: NDArray[np.float32]) -> NDArray[np.uint32]:
+    """Unsigned integers in the order of the values, 0 for −∞; any NaN comes after +∞."""
+    bits = (values + np.float32(0.0)).view(np.int32)  # + 0 makes −0 equal to 0
+    key = (bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))).view(np.uint32)
+    key -= _KEY_OF_MINUS_INFINITY  # a NaN with a sign wraps round to the end
+    return key
+
+
+def _values_of_keys(keys: NDArray[np.uint32]) -> NDArray[np.float32]:
+    bits = (keys + _KEY_OF_MINUS_INFINITY).view(np.int32)
+    return (bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))).view(np.float32)
 
 
 def normal_scores(values: Floats) -> Floats:
     """Φ⁻¹((rank − ½)/n) along the last axis; all-equal values become 0, NaN stays NaN."""
     count = np.maximum(_present(values), 1)
     return np.asarray(ndtri((average_ranks(values) - 0.5) / count), dtype=np.float32)
+
+
+@lru_cache(maxsize=1024)
+def score_table(count: int) -> NDArray[np.float32]:
+    """Normal scores of the ranks 1, 1½, 2, … of `count` values: Φ⁻¹((rank − ½)/count)."""
+    ranks = np.arange(2, 2 * count + 1, dtype=np.float32) / 2
+    return np.asarray(ndtri((ranks - 0.5) / np.int64(count)), dtype=np.float32)
 
 
 def uniform_ranks(values: Floats) -> Floats:

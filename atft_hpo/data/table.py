@@ -1,12 +1,13 @@
 """The tidy input table: which columns mean what, and which row is which (date, code) cell.
 
 `open_table` looks at schemas only; `read_rows` reads the narrow columns (date, code, sector,
-alive, close, targets, …) in one pass and leaves the features to `blocks.py`. Both raise `DataError`
-that names file, column, date and count.
+alive, close, targets, …) in one pass and leaves the features to `feature_columns.py`. Both raise
+`DataError` that names file, column, date and count.
 """
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from atft_hpo.data.arrow_values import (
 )
 from atft_hpo.errors import DataError
 
-BATCH_ROWS = 32_768
+BATCH_ROWS = 131_072
 ORACLE_PREFIX = "oracle__"
 _TARGET = re.compile(r"target_(\d+)d")
 _NUMBERS = ("close", "return_1d", "traded_value")
@@ -59,20 +60,9 @@ class Table:
             DataError: a file cannot be read.
         """
         for path in self.files:
-            for batch in self.batches_of(path, columns):
-                yield path, batch
-
-    def batches_of(self, path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """Those of one file.
-
-        Raises:
-            DataError: it cannot be read.
-        """
-        try:
-            with pq.ParquetFile(path, **_BOUNDED_READ) as file:
-                yield from file.iter_batches(BATCH_ROWS, columns=columns)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{path}: cannot be read as Parquet ({error})") from error
+            with opened(path) as file:
+                for batch in file.iter_batches(BATCH_ROWS, columns=columns):
+                    yield path, batch
 
 
 @dataclass(frozen=True)
@@ -90,6 +80,8 @@ class Rows:
     """Ascending; without "unknown"."""
     sector_R: NDArray[np.int32]
     """Indices into `sector_names`; -1 where there is none."""
+    rows_of_file: NDArray[np.int64]
+    """Of each file of the table."""
     numbers: dict[str, NDArray[np.float64]]
     """close, return_1d, traded_value, target and oracle columns; NaN where null."""
 
@@ -123,7 +115,9 @@ def read_rows(table: Table) -> Rows:
     extra = [name for name in ("sector", "alive") if name in table.optional]
     codes, sectors = Vocabulary(), Vocabulary()
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in ("date", "code", *extra, *numeric)}
+    rows_of_file = dict.fromkeys(table.files, 0)
     for file, batch in table.batches(list(parts)):
+        rows_of_file[file] += batch.num_rows
         parts["date"].append(dates_of(batch.column("date"), file))
         parts["code"].append(codes.encode(without_null(batch.column("code"), file)))
         if "sector" in extra:
@@ -135,22 +129,22 @@ def read_rows(table: Table) -> Rows:
     if not parts["date"]:
         raise DataError(f"{table.files[0]}: no rows; expected one row per (date, code)")
     columns = {name: np.concatenate(arrays) for name, arrays in parts.items()}
-    return _index(columns, numeric, codes, sectors)
+    counts = np.array(list(rows_of_file.values()))
+    return _index(columns, numeric, counts, codes, sectors)
 
 
-def rows_of(path: Path) -> int:
-    """Rows of a file, without reading them."""
-    return int(pq.read_metadata(path).num_rows)
+@contextmanager
+def opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """A file of a table.
 
-
-def feature_rows(
-    batch: pa.RecordBatch, features: tuple[str, ...], rows_R: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """[F, R] float32 of these rows of a batch's feature columns; NaN where null."""
-    x_FR = np.empty((len(features), len(rows_R)), dtype=np.float32)
-    for x_R, name in zip(x_FR, features, strict=True):
-        numbers_of(batch.column(name), pa.float32()).take(rows_R, out=x_R)
-    return x_FR
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with pq.ParquetFile(path, **_BOUNDED_READ) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read as Parquet ({error})") from error
 
 
 def _files(path: Path) -> tuple[Path, ...]:
@@ -201,7 +195,11 @@ def _require(column: str, file: Path, names: list[str], alternative: str = "") -
 
 
 def _index(
-    columns: dict[str, NDArray[Any]], numeric: list[str], codes: Vocabulary, sectors: Vocabulary
+    columns: dict[str, NDArray[Any]],
+    numeric: list[str],
+    rows_of_file: NDArray[np.int64],
+    codes: Vocabulary,
+    sectors: Vocabulary,
 ) -> Rows:
     days, day_R = np.unique(columns["date"], return_inverse=True)
     dates = days.astype("datetime64[D]")
@@ -217,6 +215,7 @@ def _index(
         alive_R=columns.get("alive", np.ones(len(day_R), dtype=np.bool_)),
         sector_names=sector_names,
         sector_R=sector_R,
+        rows_of_file=rows_of_file,
         numbers={name: columns[name] for name in numeric},
     )
 

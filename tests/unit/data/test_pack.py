@@ -1,4 +1,8 @@
+import os
 import shutil
+import signal
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -8,9 +12,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm, rankdata
 
 from atft_hpo.config.schema import DataConfig, PackConfig
-from atft_hpo.data.blocks import Spill
+from atft_hpo.data.feature_columns import FeatureColumns
+from atft_hpo.data.feature_file import FeatureFile
+from atft_hpo.data.journal import Journal
 from atft_hpo.data.pack import pack_table
 from atft_hpo.data.panel import Panel
 from atft_hpo.data.ranks import normal_scores
@@ -171,9 +178,38 @@ def test_files_row_groups_and_row_order_do_not_matter(panel, market, data_config
 
 
 def test_blocks_of_days_do_not_matter(panel, market, pack, monkeypatch):
-    monkeypatch.setattr("atft_hpo.data.blocks._BLOCK_BYTES", 4 * 30 * 5 * 7)
-    monkeypatch.setattr("atft_hpo.data.table.BATCH_ROWS", 333)
+    monkeypatch.setattr("atft_hpo.data.blocks._BLOCK_CELLS", 30 * 7)
+    monkeypatch.setattr("atft_hpo.data.feature_columns.BATCH_ROWS", 333)
+    monkeypatch.setattr("atft_hpo.data.feature_columns._COLUMNS_AT_ONCE", 2)
+    monkeypatch.setattr("atft_hpo.data.pack_features._COLUMNS_BYTES", 4 * len(market) * 3)
     assert contents(pack(market)) == contents(panel)
+
+
+@pytest.mark.parametrize("order", [["date", "code"], ["code", "date"], ["noise"]])
+def test_features_are_those_of_a_naive_route_day_by_day(pack, market, data_config, order):
+    """Stock by stock and day by day, in float64 and without blocks, batches or threads."""
+    panel = pack(market.sort(order), "sorted")
+    kinds = {spec.name: spec.normalisation for spec in panel.manifest.features}
+    for day in market.sort("code").partition_by("date"):
+        d = panel.manifest.dates.index(str(day["date"][0]))
+        for f, name in enumerate(panel.feature_names):
+            x = day[name].cast(pl.Float32).fill_null(np.nan).to_numpy().astype(np.float64)
+            found = panel.features[d, panel.alive[d], f].astype(np.float64)
+            np.testing.assert_allclose(found, naive(kinds[name], x), rtol=1e-3, atol=1e-3)
+
+
+def naive(kind, x):
+    """What a day's values become: the definitions in `normalise`, by scipy."""
+    if np.isnan(x).all() or (kind != "none" and np.nanmin(x) == np.nanmax(x)):
+        return np.zeros_like(x)
+    if kind == "rank_gauss":
+        z = norm.ppf((rankdata(x, nan_policy="omit") - 0.5) / (~np.isnan(x)).sum())
+    elif kind == "none":
+        z = x
+    else:
+        centred = x - (np.nanmedian(x) if kind == "robust_z" else 0.0)
+        z = centred / (1.4826 * np.nanmedian(np.abs(centred)))
+    return np.nan_to_num(np.clip(z, -8, 8))
 
 
 @settings(max_examples=6, deadline=None)
@@ -342,9 +378,9 @@ def test_after_a_full_disk_the_same_call_goes_on(
 
 @pytest.fixture
 def pieces(market, tmp_path, monkeypatch):
-    """The market in five files; small blocks, and a journal after every file."""
-    monkeypatch.setattr("atft_hpo.data.blocks._BLOCK_BYTES", 4 * 30 * 5 * 20)
-    monkeypatch.setattr("atft_hpo.data.blocks._JOURNAL_BYTES", 1)
+    """The market in three files; blocks of 20 days, and two columns at a time."""
+    monkeypatch.setattr("atft_hpo.data.blocks._BLOCK_CELLS", 30 * 20)
+    monkeypatch.setattr("atft_hpo.data.pack_features._COLUMNS_BYTES", 4 * len(market) * 2)
     folder = tmp_path / "pieces"
     folder.mkdir()
     for i, part in enumerate(market.partition_by("sector")):
@@ -352,81 +388,136 @@ def pieces(market, tmp_path, monkeypatch):
     return folder
 
 
-def dying(monkeypatch, name, calls):
-    """Interrupts the builder at the given call of a method of Spill; returns the calls heard."""
+def dying(monkeypatch, method, calls):
+    """Interrupts the builder at the given call of a method; returns the calls heard."""
     heard = []
-    method = getattr(Spill, name)
+    original = getattr(*method)
 
-    def die(self, *args):
+    def die(self, *args, **options):
         heard.append(args)
         if len(heard) == calls:
             raise KeyboardInterrupt
-        return method(self, *args)
+        return original(self, *args, **options)
 
-    monkeypatch.setattr(Spill, name, die)
+    monkeypatch.setattr(*method, die)
     return heard
 
 
-@pytest.mark.parametrize(("name", "calls"), [("_spill", 3), ("_sync", 2), ("done", 1), ("days", 5)])
+READ, PUT = (FeatureColumns, "read"), (FeatureFile, "put")
+SAVE, APPEND, FINISH = (Journal, "save"), (FeatureFile, "append"), (FeatureFile, "finish")
+UNLINK = (Path, "unlink")
+
+
+@pytest.mark.parametrize(
+    ("method", "calls", "columns", "blocks"),
+    [
+        (READ, 3, 4, 0),
+        (PUT, 11, 2, 0),
+        (SAVE, 2, 2, 0),
+        (APPEND, 1, 5, 0),
+        (APPEND, 6, 5, 5),
+        (SAVE, 6, 5, 2),
+        (FINISH, 1, 5, 8),
+        (UNLINK, 1, 5, 8),
+    ],
+)
 def test_an_interrupted_packing_goes_on_where_it_was(
-    pack, market, pieces, data_config, tmp_path, monkeypatch, name, calls
+    pack, market, pieces, data_config, tmp_path, monkeypatch, method, calls, columns, blocks
 ):
     uninterrupted = pack(market).fingerprint
     with monkeypatch.context() as patch:
-        dying(patch, name, calls)
+        dying(patch, method, calls)
         with pytest.raises(KeyboardInterrupt):
             pack_table(pieces, tmp_path / "out", data_config)
     told = []
-    files = dying(monkeypatch, "_spill", 0)
-    blocks = dying(monkeypatch, "done", 0)
+    read, appended = dying(monkeypatch, READ, 0), dying(monkeypatch, APPEND, 0)
     panel = pack_table(pieces, tmp_path / "out", data_config, told.append)
     assert panel.fingerprint == uninterrupted
     panel.verify()
-    total = len(list(pieces.iterdir()))
-    spilled = {"_spill": 2, "_sync": 1}.get(name, total)
-    assert len(files) == total - spilled
-    assert f"going on after {spilled} of {total} file(s)" in told
-    assert blocks[0] == ((4,) if name == "days" else (0,))
+    assert [len(names) for names, _ in read] == {2: [2, 1], 4: [1], 5: []}[columns]
+    assert len(appended) == 8 - blocks
+    assert f"going on after {columns} of 5 column(s)" in told
+    assert {p.name for p in panel.root.iterdir()} == STORE_FILES
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_block_that_outlived_its_journal_entry_is_no_part_of_the_store(
-    pieces, data_config, tmp_path, monkeypatch
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from atft_hpo.config.schema import DataConfig
+from atft_hpo.data import blocks, feature_file, pack, pack_features
+
+table, out, method, calls = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+blocks._BLOCK_CELLS, pack_features._COLUMNS_BYTES = 30 * 20, 4 * 4000 * 2
+write, heard = getattr(feature_file.FeatureFile, method), []
+
+def die(self, *args):
+    heard.append(args)
+    if len(heard) == calls:
+        self._write(args[-1][: len(args[-1]) // 2], 0 if method == "put" else self._size)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return write(self, *args)
+
+setattr(feature_file.FeatureFile, method, die)
+pack.pack_table(table, out, DataConfig(source="features", horizons_days=(1, 5)))
+"""
+
+
+@pytest.mark.parametrize(("method", "calls", "columns"), [("put", 13, 2), ("append", 4, 5)])
+def test_a_builder_that_was_killed_in_the_middle_of_a_write_costs_little(
+    pack, market, pieces, data_config, tmp_path, method, calls, columns
 ):
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", lambda *_, **__: dying_now())
-        with pytest.raises(KeyboardInterrupt):
-            pack_table(pieces, tmp_path / "out", data_config)
-    assert list(tmp_path.glob(".out.*.store/rows-0.tmp"))
-    panel = pack_table(pieces, tmp_path / "out", data_config)
+    command = [sys.executable, "-c", KILLED, str(pieces), str(tmp_path / "out"), method, str(calls)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    told = []
+    panel = pack_table(pieces, tmp_path / "out", data_config, told.append)
+    assert f"going on after {columns} of 5 column(s)" in told
+    assert panel.fingerprint == pack(market).fingerprint
     panel.verify()
-    assert not list(panel.root.glob("rows-*"))
+    assert not list(tmp_path.glob(".*"))
 
 
-def dying_now():
-    raise KeyboardInterrupt
-
-
-@pytest.mark.parametrize("change", ["table", "config", "block"])
+@pytest.mark.parametrize("change", ["table", "config", "file", "journal", "boot"])
 def test_what_was_left_of_something_else_is_done_anew(
     pack, market, pieces, data_config, tmp_path, monkeypatch, change
 ):
     with monkeypatch.context() as patch:
-        dying(patch, "done", 2)
+        dying(patch, APPEND, 6)
         with pytest.raises(KeyboardInterrupt):
             pack_table(pieces, tmp_path / "out", data_config)
+    (stage,) = tmp_path.glob(".out.*.store")
     if change == "table":
         market = market.with_columns(noise=pl.col("noise") + 1)
         for i, part in enumerate(market.partition_by("sector")):
             part.write_parquet(pieces / f"{i}.parquet")
     elif change == "config":
         data_config = data_config.model_copy(update={"delay_days": 2})
+    elif change == "boot":
+        monkeypatch.setattr("psutil.boot_time", lambda: 1e9)
     else:
-        next(tmp_path.glob(".out.*.store/rows-7.tmp")).write_bytes(b"")
-    files = dying(monkeypatch, "_spill", 0)
+        name = {"file": "features.bin", "journal": "journal.npz"}[change]
+        os.truncate(stage / name, (stage / name).stat().st_size // 2)
+    read = dying(monkeypatch, READ, 0)
     panel = pack_table(pieces, tmp_path / "out", data_config)
-    assert len(files) == len(list(pieces.glob("*.parquet")))
+    assert len(read) == 3
     assert panel.fingerprint == pack(market, config=data_config).fingerprint
+    panel.verify()
+
+
+def test_dropped_columns_leave_no_trace_after_an_interruption(
+    pack, market, pieces, data_config, tmp_path, monkeypatch
+):
+    config = with_pack(data_config, constant_column="drop")
+    market = market.with_columns(flat=pl.lit(1), noise=pl.col("calendar__weekday"))
+    for i, part in enumerate(market.partition_by("sector")):
+        part.write_parquet(pieces / f"{i}.parquet")
+    with monkeypatch.context() as patch:
+        dying(patch, APPEND, 7)
+        with pytest.raises(KeyboardInterrupt):
+            pack_table(pieces, tmp_path / "out", config)
+    panel = pack_table(pieces, tmp_path / "out", config)
+    assert panel.fingerprint == pack(market, config=config).fingerprint
+    panel.verify()
 
 
 def test_a_place_that_cannot_be_written_is_named(market, data_config, tmp_path):
