@@ -25,7 +25,7 @@ from atft_hpo.training.averaging import Averages
 from atft_hpo.training.epoch import train_step
 from atft_hpo.training.forecast import evaluating, new_model, precision
 from atft_hpo.training.losses import LossRules, SliceTargets
-from atft_hpo.training.optimizer import make_optimizer
+from atft_hpo.training.optimizer import make_optimizer, set_rates
 from atft_hpo.training.phases import phases_of
 
 GIB = 2.0**30
@@ -56,10 +56,12 @@ class Probe:
         self.config, self.device = config, device
         self.model = new_model(config, panel).to(device)
         self.model.enable(MODULES)
+        last = phases_of(config)[-1].config
         self.optimizer = make_optimizer(self.model, config.optim)
+        set_rates(self.optimizer, last.lr, 1.0, config.optim)
         self.averages = Averages(self.model, config.optim)
         self._resident_DNF = resident_features(panel, device)
-        self._rules = LossRules.of(config, phases_of(config)[-1].config)
+        self._rules = LossRules.of(config, last)
         alive = int(panel.alive[-1].sum()) or panel.alive.shape[1]
         self._evaluated = _Shape(max(config.slices.days, EVALUATION_DAYS), alive)
         trained = _Shape(config.slices.days, min(config.slices.stocks or alive, alive))
