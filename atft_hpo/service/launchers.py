@@ -41,7 +41,10 @@ PRELOAD = (
     "atft_hpo.results.hardware",
     "atft_hpo.training.probe",
     "lightgbm",
-    "torch._dynamo",  # torch imports it with the first optimiser; it takes a second
+    "torch._dynamo",  # torch imports it with the first optimiser; it takes more than a second
+    "alembic.command",  # Optuna imports these with its first storage
+    "optuna.storages._rdb.models",
+    "psycopg2.extras",
 )
 """What the server imports. None of it may start threads or touch a GPU on import."""
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
