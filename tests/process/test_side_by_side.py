@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import probe_parts
 import pytest
+import told_probe
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.settings import Settings
@@ -68,17 +69,31 @@ def make_probe(config: Config, tmp_path: Path) -> MakeProbe:
     return lambda path: ProbeProcesses(config, path, settings, gpu=None)
 
 
-def test_measures_trials_side_by_side(make_probe: MakeProbe, panel: Path) -> None:
-    found = make_probe(panel).measure(Layout(2, 1))
+@pytest.fixture(params=["processes", "told"])
+def sound(request: pytest.FixtureRequest, make_probe: MakeProbe, panel: Path) -> SideBySide:
+    if request.param == "processes":
+        return make_probe(panel)
+    return told_probe.on_a_cpu(lambda layout: 10.0)
+
+
+@pytest.fixture(params=["processes", "told"])
+def unsound(request: pytest.FixtureRequest, make_probe: MakeProbe, tmp_path: Path) -> SideBySide:
+    if request.param == "processes":
+        return make_probe(tmp_path / "nowhere")
+    return told_probe.failing("RuntimeError: no panel store")
+
+
+def test_measures_trials_side_by_side(sound: SideBySide) -> None:
+    found = sound.measure(Layout(2, 1))
     assert found.layout == Layout(2, 1)
     assert found.samples_per_second > 0.0
     assert (found.memory_gib, found.free_gib, found.busy_percent) == (None, None, None)
     assert not found.has_room, "of a GPU, which there is none of"
 
 
-def test_what_keeps_a_trial_from_running_is_told(make_probe: MakeProbe, tmp_path: Path) -> None:
+def test_what_keeps_a_trial_from_running_is_told(unsound: SideBySide) -> None:
     with pytest.raises(ProbeFailedError, match="no panel store"):
-        make_probe(tmp_path / "nowhere").measure(Layout(2, 1))
+        unsound.measure(Layout(2, 1))
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 """Which layout is chosen, from what a probe is made to say."""
 
-from collections.abc import Callable
-
 import pytest
+from told_probe import ToldProbe, on_a_cpu, on_a_gpu
 
 from atft_hpo.service.density import (
     CONTEXT_GIB,
@@ -16,32 +15,8 @@ from atft_hpo.service.density import (
 )
 
 
-class Told:
-    """A `SideBySide` that says what a test has written down, by the number of trials."""
-
-    def __init__(self, answer: Callable[[Layout], Measured]) -> None:
-        self._answer = answer
-        self.asked: list[Layout] = []
-
-    def measure(self, layout: Layout) -> Measured:
-        self.asked.append(layout)
-        return self._answer(layout)
-
-
-def rates(by_trials: dict[int, float]) -> Told:
-    return Told(lambda layout: Measured(layout, by_trials[layout.trials]))
-
-
-def gpu(by_trials: dict[int, float], total_gib: float = 80.0, each_gib: float = 4.0) -> Told:
-    """A GPU on which each trial takes `each_gib` and a context."""
-
-    def answer(layout: Layout) -> Measured:
-        left = total_gib - layout.trials * (each_gib + CONTEXT_GIB)
-        if left < 0.0:
-            return Measured(layout, 0.0)
-        return Measured(layout, by_trials[layout.trials], each_gib, left, 60.0)
-
-    return Told(answer)
+def rates(by_trials: dict[int, float]) -> ToldProbe:
+    return on_a_cpu(lambda layout: by_trials[layout.trials])
 
 
 def one_thread(trials: int) -> int:
@@ -80,7 +55,7 @@ def test_a_split_that_does_not_fit_is_not_chosen() -> None:
 
 
 def test_a_gpu_takes_trials_while_the_total_rises() -> None:
-    probe = gpu({1: 100.0, 2: 180.0, 3: 230.0, 4: 240.0})
+    probe = on_a_gpu({1: 100.0, 2: 180.0, 3: 230.0, 4: 240.0})
     chosen = gpu_density(lambda trials: 12 // trials, probe)
     assert chosen.layout == Layout(3, 4)
     assert [layout.trials for layout in probe.asked] == [1, 2, 3, 4]
@@ -92,7 +67,7 @@ def test_a_gpu_takes_trials_while_the_total_rises() -> None:
 
 @pytest.mark.parametrize("second", [40.0, 100.0, 109.0])
 def test_one_per_gpu_where_a_second_raises_nothing(second: float) -> None:
-    probe = gpu({1: 100.0, 2: second, 3: 1000.0})
+    probe = on_a_gpu({1: 100.0, 2: second, 3: 1000.0})
     assert gpu_density(one_thread, probe).layout.trials == 1
     assert [layout.trials for layout in probe.asked] == [1, 2], "a third is not tried"
 
@@ -101,10 +76,10 @@ def test_memory_forbids_a_second_before_it_is_tried() -> None:
     each = 10.0
     room = MARGIN * (each + CONTEXT_GIB)
     rising = {1: 100.0, 2: 200.0, 3: 300.0}
-    without = gpu(rising, total_gib=each + CONTEXT_GIB + room - 0.1, each_gib=each)
+    without = on_a_gpu(rising, total_gib=each + CONTEXT_GIB + room - 0.1, each_gib=each)
     assert gpu_density(one_thread, without).layout.trials == 1
     assert len(without.asked) == 1
-    with_it = gpu(rising, total_gib=each + CONTEXT_GIB + room, each_gib=each)
+    with_it = on_a_gpu(rising, total_gib=each + CONTEXT_GIB + room, each_gib=each)
     assert gpu_density(one_thread, with_it).layout.trials == 2
 
 
@@ -114,7 +89,7 @@ def test_a_second_that_does_not_fit_after_all_is_not_taken() -> None:
     def answer(layout: Layout) -> Measured:
         return Measured(layout, 100.0, 4.0, 60.0) if layout.trials == 1 else Measured(layout, 0.0)
 
-    assert gpu_density(one_thread, Told(answer)).layout.trials == 1
+    assert gpu_density(one_thread, ToldProbe(answer)).layout.trials == 1
 
 
 def test_a_gpu_that_does_not_tell_its_memory_carries_one() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from told_probe import on_a_cpu, on_a_gpu
 
 from atft_hpo.config.toml import build_config, with_values
 from atft_hpo.paths import Volume
@@ -72,21 +73,12 @@ def test_a_damaged_record_is_measured_again(tmp_path: Path, study: OpenStudy) ->
     assert measure.count == 2
 
 
-class Rising:
-    """Each trial more gives as much again."""
-
-    def __init__(self) -> None:
-        self.asked: list[Layout] = []
-
-    def measure(self, layout: Layout) -> Measured:
-        self.asked.append(layout)
-        return Measured(layout, 10.0 * layout.trials, 1.0, 90.0 - 30.0 * layout.trials)
-
-
 def test_a_cpu_divides_its_cores_and_gpus_theirs(study: OpenStudy) -> None:
-    assert measurement(study, (), 4, Rising())().layout == Layout(4, 1)
-    probe = Rising()
+    rising = {1: 10.0, 2: 20.0, 3: 30.0, 4: 20.0}
+    level = on_a_cpu(lambda layout: 10.0)
+    assert measurement(study, (), 4, level)().layout == Layout(4, 1)
+    probe = on_a_gpu(rising)
     assert measurement(study, ("0", "1"), 12, probe)().layout == Layout(3, 2)
-    assert probe.asked == [Layout(1, 6), Layout(2, 3), Layout(3, 2)]
+    assert probe.asked == [Layout(1, 6), Layout(2, 3), Layout(3, 2), Layout(4, 1)]
     said = changed(study, runtime__threads=5)
-    assert measurement(said, ("0", "1"), 12, Rising())().layout == Layout(3, 5)
+    assert measurement(said, ("0", "1"), 12, on_a_gpu(rising))().layout == Layout(3, 5)

@@ -61,3 +61,12 @@ def test_one_slow_step_says_nothing(make: Callable[..., Probe]) -> None:
         patch.setattr("time.perf_counter", lambda: next(clock))
         slow = probe.run(54.0)
     assert slow.samples_per_second == probe._trained.days * probe._trained.stocks
+
+
+def test_the_forecast_that_measures_a_gpus_memory_leaves_the_model_in_training(
+    make: Callable[..., Probe],
+) -> None:
+    probe = make()
+    probe._forecast()
+    assert probe.model.training
+    assert probe._evaluated.days == 60
