@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 import startup
 from start_up import trial
 
