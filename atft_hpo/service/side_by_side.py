@@ -27,7 +27,9 @@ from atft_hpo.service.slots import Place
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
 
-PROBE_SECONDS = 1.0
+CPU_SECONDS = 1.0
+GPU_SECONDS = 3.0
+"""Longer, since a driver tells of the last second only how busy its GPU is."""
 MOST_TOKENS = 2048
 """Stock-days of a step on a CPU; there a whole one may take minutes. GPUs take the whole slice."""
 PATIENCE_SECONDS = 180.0
@@ -133,7 +135,7 @@ def take_part(part: Part, line: Connection) -> None:
         with environment_with(compute_environment(part.place)):
             _train(part, line)
         line.recv()  # until then its memory is taken, beside that of the others
-    except EOFError:
+    except (EOFError, ConnectionError):  # its parent is gone
         return
     except Exception as error:  # noqa: BLE001 - the process's boundary: its parent hears of it
         line.send(None if is_out_of_memory(error) else _told(error))
@@ -149,13 +151,14 @@ def _train(part: Part, line: Connection) -> None:
 
     torch.set_num_threads(part.place.threads)
     device = pick_device(part.settings)
-    most_tokens = MOST_TOKENS if device.type == "cpu" else None
-    probe = Probe(part.config, Panel.open(part.panel), device, most_tokens)
+    on_cpu = device.type == "cpu"
+    panel = Panel.open(part.panel)
+    probe = Probe(part.config, panel, device, MOST_TOKENS if on_cpu else None)
     probe.warm_up()
     line.send("ready")
     line.recv()
     with HardwareMonitor(device, interval_seconds=0.2) as monitor:
-        pace = probe.run(PROBE_SECONDS)
+        pace = probe.run(CPU_SECONDS if on_cpu else GPU_SECONDS)
     busy = monitor.usage().gpu_percent_mean
     line.send(Answer(pace.samples_per_second, pace.memory_gib, pace.free_gib, busy))
 

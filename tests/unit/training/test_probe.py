@@ -70,3 +70,18 @@ def test_the_forecast_that_measures_a_gpus_memory_leaves_the_model_in_training(
     probe._forecast()
     assert probe.model.training
     assert probe._evaluated.days == 60
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_tells_what_a_trial_takes_and_leaves(
+    config_of: Callable[..., Config], panel: Panel
+) -> None:
+    probe = Probe(config_of(), panel, torch.device("cuda"))
+    probe.warm_up()
+    pace = probe.run(0.1)
+    assert pace.samples_per_second > 0.0
+    assert pace.memory_gib is not None
+    assert pace.free_gib is not None
+    total = torch.cuda.get_device_properties(0).total_memory / 2**30
+    assert 0.0 < pace.memory_gib <= total - pace.free_gib
