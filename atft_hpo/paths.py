@@ -14,6 +14,7 @@
   runs/<name>/                     `atft-hpo train`: the files of an attempt
   explanations/<study>-<hash>/     `atft-hpo explain`: tables and figures of one checkpoint
   states/                          what trials have in common, trained once; may be removed
+  probes/                          how many trials a machine carries, as measured; may be removed
 """
 
 from dataclasses import dataclass
@@ -123,6 +124,10 @@ class Volume:
     def states(self) -> Path:
         """Ends of phases, and trees, by a hash of all that shaped them."""
         return self.root / "states"
+
+    def probe(self, digest: str) -> Path:
+        """What was measured of a study on a machine, by a hash of both."""
+        return self.root / "probes" / f"{digest[:32]}.json"
 
     def study(self, name: str) -> StudyPaths:
         return StudyPaths(self.root / "studies" / name)

@@ -82,6 +82,7 @@ def make_config() -> Callable[..., Config]:
     def make(name: str = "race", script: str = "", **sections: Any) -> Config:
         tree: dict[str, Any] = {
             "study": {"name": name, "question": script},
+            "runtime": {"threads": 1},
             "search": {
                 "space": {"model.dropout": {"type": "float", "low": 0.0, "high": 0.5}},
                 "sampler": {"kind": "random"},

@@ -23,7 +23,7 @@ Data = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(help="Trials at a time on this machine [default: one per GPU, else by cores]."),
+    typer.Option(help="Trials at a time on this machine [default: as measured]."),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or auto; overrides ATFT_HPO_DEVICE.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

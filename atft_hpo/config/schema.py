@@ -460,7 +460,7 @@ class RuntimeConfig(Section):
     precision: Literal["bf16", "float32"] = "bf16"
     """bf16 autocast or plain float32; FFT, losses and metrics are always float32."""
     threads: Count | None = None
-    """CPU threads of a trial; cores divided by slots when absent."""
+    """CPU threads of a trial; when absent, a short measurement divides the cores among trials."""
     chunk_tokens: Count = 8192
     """Stock-days, context included, that a training step computes at a time; where a slice has
     more, all are computed a second time for the gradient. Bounds memory; only the draws of dropout

@@ -58,7 +58,7 @@ class SliceSource:
         self._label_DNQ = torch.from_numpy(loss_labels(panel, masked, config.loss)).to(device)
         self._neighbours_GNK = torch.from_numpy(self.graph.neighbours_GNK).to(device)
         self._edges_GNKE = torch.from_numpy(self.graph.edges_GNKE).to(device)
-        self._resident_DNF = _resident_features(panel, device)
+        self._resident_DNF = resident_features(panel, device)
         self._exposures: dict[range, Exposures] = {}
         self._base_DNQ: Tensor | None = None
         self._has_base_D = np.zeros(len(panel.dates), dtype=np.bool_)
@@ -203,7 +203,7 @@ def loss_labels(
     return ranked_labels(return_DNQ, panel.alive)
 
 
-def _resident_features(panel: Panel, device: torch.device) -> Tensor | None:
+def resident_features(panel: Panel, device: torch.device) -> Tensor | None:
     """All features [D, N, F] on a CUDA device if half of its free memory holds them."""
     if device.type != "cuda":
         return None

@@ -8,14 +8,12 @@ the claiming and asks the trial processes to stop at their next step; their slot
 queue. A second one kills them.
 """
 
-import enum
 import os
 import socket
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import RowMapping
@@ -24,9 +22,8 @@ from atft_hpo.errors import StudyError, VolumeError
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.service.asking import Asked, Asker
 from atft_hpo.service.budget import Stop
-from atft_hpo.service.exits import Exit, describe_death
 from atft_hpo.service.keeper import LeaseKeeper
-from atft_hpo.service.launchers import Handle, Launcher, TrialJob
+from atft_hpo.service.launchers import Launcher, TrialJob
 from atft_hpo.service.leases import (
     Claim,
     Idle,
@@ -36,8 +33,9 @@ from atft_hpo.service.leases import (
     note_started,
     requeue,
 )
+from atft_hpo.service.settling import Cause, Running, Settler
 from atft_hpo.service.signals import Signals
-from atft_hpo.service.slots import Place
+from atft_hpo.service.slots import Place, Places
 from atft_hpo.service.storage import Database
 from atft_hpo.service.study import OpenStudy
 from atft_hpo.service.telling import tell_finished
@@ -59,28 +57,6 @@ class View(Protocol):
         """Show a line that stays."""
 
 
-class Cause(enum.Enum):
-    """Why an agent asked a trial process to stop."""
-
-    INTERRUPTED = "interrupted with its agent"
-    CANCELLED = "cancelled while it ran"
-    TIMED_OUT = "ran longer than budget.trial_hours"
-    LEASE_LOST = "the lease was lost"
-
-
-@dataclass
-class Running:
-    """A trial process of this agent."""
-
-    claim: Claim
-    asked: Asked
-    handle: Handle
-    log: Path
-    started: float
-    cause: Cause | None = None
-    asked_to_stop: float = 0.0
-
-
 @dataclass(frozen=True)
 class Farewell:
     """Why an agent's loop ended."""
@@ -97,7 +73,7 @@ class Agent:
         database: Database,
         study: OpenStudy,
         launcher: Launcher,
-        places: Sequence[Place],
+        places: Iterable[Place],
         view: View,
         times: LeaseTimes | None = None,
     ) -> None:
@@ -105,11 +81,12 @@ class Agent:
         self._database = database
         self._study = study
         self._launcher = launcher
-        self._places = tuple(places)
+        self._places = Places(places)
         self._view = view
         self._times = times or LeaseTimes()
         self._asker = Asker(database, study)
         self._keeper = LeaseKeeper(database, self._times)
+        self._settler = Settler(database, study, self._places, view.say)
         self._signals = Signals()
         self._running: dict[Place, Running] = {}
         self._next_claim = 0.0
@@ -151,9 +128,9 @@ class Agent:
 
     def _fill(self) -> Idle | None:
         """Claim and start for every free place; what the last claim said when it gave nothing."""
-        for place in self._places:
-            if place in self._running or time.monotonic() < self._next_claim:
-                continue
+        for place in self._places.free(self._running):
+            if time.monotonic() < self._next_claim:
+                break
             self._tell()
             found = claim(self._database, self._study.name, self.name, self._times)
             if isinstance(found, Idle):
@@ -184,7 +161,7 @@ class Agent:
         log = paths.attempt(found.attempt).log
         handle = self._launcher.start(TrialJob(found.lease, place, log))
         note_started(self._database, found.lease, found.attempt, handle.pid)
-        return Running(found, asked, handle, log, time.monotonic())
+        return Running(found, asked, place, handle, log, time.monotonic())
 
     def _give_up(self, found: Claim, outcome: Outcome, message: str) -> None:
         self._keeper.release(found.lease)
@@ -193,35 +170,19 @@ class Agent:
 
     def _collect(self) -> None:
         """Settle the processes that have ended."""
-        for place, running in list(self._running.items()):
+        ran = list(self._running.values())
+        for running in ran:
             code = running.handle.poll()
             if code is None:
                 continue
-            del self._running[place]
-            self._settle(running, code)
+            del self._running[running.place]
+            beside = sum(other.place.gpu == running.place.gpu for other in ran) - 1
+            error = self._settler.settle(running, code, beside)
+            self._volume_error = error or self._volume_error
             self._keeper.release(running.claim.lease)
             self._next_claim = 0.0
         if self._leaving and not self._running:
             self._tell()
-
-    def _settle(self, running: Running, code: int) -> None:
-        """Record how a process ended. Nothing changes where it has recorded that itself."""
-        lease, cause = running.claim.lease, running.cause
-        if code == Exit.LEASE_LOST or cause is Cause.LEASE_LOST:
-            return
-        if cause is Cause.CANCELLED:
-            conclude(self._database, lease, Outcome.CANCELLED, cause.value)
-        elif cause is Cause.TIMED_OUT:
-            hours = self._study.config.budget.trial_hours
-            conclude(self._database, lease, Outcome.TIMED_OUT, f"{cause.value} = {hours}")
-        elif cause is Cause.INTERRUPTED or code == Exit.INTERRUPTED:
-            requeue(self._database, lease, Cause.INTERRUPTED.value)
-        elif code == Exit.VOLUME:
-            message = describe_death(code, running.log)
-            self._volume_error = VolumeError(f"trial {running.asked.number}: {message}")
-            requeue(self._database, lease, message)
-        elif conclude(self._database, lease, Outcome.CRASHED, describe_death(code, running.log)):
-            self._view.say(f"trial {running.asked.number}: {describe_death(code, running.log)}")
 
     def _enforce(self) -> None:
         """Ask those to stop that must, and kill those that do not."""

@@ -16,6 +16,11 @@ class Exit(enum.IntEnum):
     """Stopped because it was asked to; a checkpoint holds what it had finished."""
     LEASE_LOST = 76
     """Another process works on its slot."""
+    OUT_OF_MEMORY = 77
+    """Of the GPU or the machine; its agent knows who else was there, and decides."""
+
+
+VMSTAT = Path("/proc/vmstat")
 
 
 def describe_death(code: int, log: Path) -> str:
@@ -26,14 +31,24 @@ def describe_death(code: int, log: Path) -> str:
         words = f"killed by {name}{hint}"
     else:
         words = f"exit code {code}"
-    last = _last_line(log)
+    last = last_words(log)
     return f"{words}; its last words: {last}" if last else words
 
 
-def _last_line(log: Path, most: int = 200) -> str:
+def last_words(log: Path, most: int = 200) -> str:
+    """The last line printed; empty where there is none."""
     try:
         text = log.read_bytes()[-4096:].decode("utf-8", errors="replace")
     except OSError:
         return ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][:most] if lines else ""
+
+
+def kernel_memory_kills() -> int:
+    """Processes that Linux has killed for want of memory since it started; 0 elsewhere."""
+    try:
+        lines = VMSTAT.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

@@ -39,9 +39,15 @@ PRELOAD = (
     "atft_hpo.search.sharing",
     "atft_hpo.results.summary",
     "atft_hpo.results.hardware",
+    "atft_hpo.training.probe",
     "lightgbm",
+    "torch._dynamo",  # torch imports it with the first optimiser; it takes more than a second
+    "alembic.command",  # Optuna imports these with its first storage
+    "optuna.storages._rdb.models",
+    "psycopg2.extras",
 )
 """What the server imports. None of it may start threads or touch a GPU on import."""
+_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
 @dataclass(frozen=True)
@@ -111,17 +117,18 @@ class LocalLauncher:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
 
-    def prepare(self, place: Place) -> None:
+    def prepare(self) -> None:
         """Start the server, whose imports then happen beside other work.
 
-        Numeric libraries size their pools on import: to the threads of `place`.
+        Numeric libraries size their pools on import: to one thread, whatever trials will have, so
+        that the same numbers come out of them. torch is told its threads by each trial.
         """
-        with environment_with(_compute(place)), _deaf_to_interrupts():
+        with environment_with(_ONE_THREAD), _deaf_to_interrupts():
             forkserver.ensure_running()
 
     def start(self, job: TrialJob) -> Handle:
         """Start an attempt, see `Launcher`."""
-        environment = child_environment(self._url, self._settings) | _compute(job.place)
+        environment = child_environment(self._url, self._settings) | compute_environment(job.place)
         try:
             job.log.parent.mkdir(parents=True, exist_ok=True)
             job.log.open("ab").close()
@@ -129,7 +136,7 @@ class LocalLauncher:
             raise VolumeError(
                 f"{job.log}: cannot be written ({error.strerror}); free space in the volume"
             ) from error
-        self.prepare(job.place)
+        self.prepare()
         arguments = (self._main, job.arguments, environment, job.log)
         process = self._context.Process(target=_run, args=arguments, daemon=True)
         try:
@@ -191,6 +198,7 @@ def _deaf_to_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _compute(place: Place) -> dict[str, str]:
+def compute_environment(place: Place) -> dict[str, str]:
+    """What a process at `place` is told of its threads and its GPU."""
     threads = {name: str(place.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     return threads | {"CUDA_VISIBLE_DEVICES": place.gpu or ""}

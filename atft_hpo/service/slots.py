@@ -1,11 +1,12 @@
 """What this machine can carry: where trials run, and how many at a time.
 
-GPUs × 1, or cores / threads on the CPU. GPUs are counted by NVML without loading torch; the list in
-CUDA_VISIBLE_DEVICES is respected.
+GPUs × 1, or cores / threads on the CPU, where nothing else is said or measured (`layouts`). GPUs
+are counted by NVML without loading torch; the list in CUDA_VISIBLE_DEVICES is respected.
 """
 
 import importlib.metadata
 import os
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from atft_hpo.config.settings import Settings
@@ -21,6 +22,26 @@ class Place:
     """What CUDA_VISIBLE_DEVICES is to be; None = CPU."""
     threads: int
     """CPU threads of the process."""
+
+
+class Places:
+    """The places of an agent, of which it may give up some while it works."""
+
+    def __init__(self, places: Iterable[Place]) -> None:
+        self._places = list(places)
+
+    def free(self, taken: Collection[Place]) -> list[Place]:
+        """Those that are not among `taken`."""
+        return [place for place in self._places if place not in taken]
+
+    def count(self, gpu: str | None) -> int:
+        """How many there are on a GPU, or on the CPU."""
+        return sum(place.gpu == gpu for place in self._places)
+
+    def give_up(self, place: Place, fewest: int) -> None:
+        """Have one place fewer on its GPU, or on the CPU, unless only `fewest` are left there."""
+        if place in self._places and self.count(place.gpu) > fewest:
+            self._places.remove(place)
 
 
 def plan_places(

@@ -93,7 +93,11 @@ class Attempt:
             traceback.print_exc()
             if is_volume_failure(error):
                 return Exit.VOLUME
-            return self._conclude(*outcome_of(error))
+            outcome, message = outcome_of(error)
+            if outcome is Outcome.OUT_OF_MEMORY:
+                print(message, flush=True)
+                return Exit.OUT_OF_MEMORY
+            return self._conclude(outcome, message)
 
     def _train(self, threads: int, work: Work) -> Exit:
         its = self._assignment

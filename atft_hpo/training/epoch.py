@@ -9,13 +9,17 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from atft_hpo.config.schema import Config
 from atft_hpo.data.batch import Batch
 from atft_hpo.errors import NonFiniteError
+from atft_hpo.model.atft import ATFT
 from atft_hpo.training.augment import augment
+from atft_hpo.training.averaging import Averages
 from atft_hpo.training.forecast import precision
 from atft_hpo.training.losses import (
     LossRules,
@@ -29,6 +33,16 @@ from atft_hpo.training.phases import Phase
 from atft_hpo.training.report import Decision
 from atft_hpo.training.schedule import phase_progress
 from atft_hpo.training.state import RunState
+
+
+class Learner(Protocol):
+    """What a step changes, and by which configuration; a `RunState` is one."""
+
+    config: Config
+    device: torch.device
+    model: ATFT
+    optimizer: torch.optim.AdamW
+    averages: Averages
 
 
 @dataclass(frozen=True)
@@ -93,7 +107,7 @@ def _decomposed(run: RunState, batch: Batch) -> Batch:
 
 
 def train_step(
-    run: RunState, batch: Batch, targets: SliceTargets, rules: LossRules, weight: float, where: str
+    run: Learner, batch: Batch, targets: SliceTargets, rules: LossRules, weight: float, where: str
 ) -> Step:
     """One optimiser step on `batch`, whose gradient counts `weight`; `where` names it in errors.
 
@@ -124,7 +138,7 @@ def train_step(
     return Step(found, targets.samples, _edges_per_day(run, batch))
 
 
-def _require_finite(run: RunState, values: dict[str, float], where: str) -> None:
+def _require_finite(run: Learner, values: dict[str, float], where: str) -> None:
     bad = [name for name, value in values.items() if not math.isfinite(value)]
     if not bad:
         return
@@ -138,7 +152,7 @@ def _require_finite(run: RunState, values: dict[str, float], where: str) -> None
     )
 
 
-def _edges_per_day(run: RunState, batch: Batch) -> float:
+def _edges_per_day(run: Learner, batch: Batch) -> float:
     if "graph" not in run.model.active:
         return 0.0
     return float((batch.neighbours_SNK >= 0).sum()) / len(batch.neighbours_SNK)

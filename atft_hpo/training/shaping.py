@@ -19,7 +19,7 @@ import atft_hpo
 from atft_hpo.config.schema import PHASE_NAMES, Config
 from atft_hpo.data.panel import Panel
 
-CONTENT_VERSION: Final = 6
+CONTENT_VERSION: Final = 7
 """Counts changes of last.pt; a run goes on from no other version."""
 TREES: Final = "trees"
 """What the trees are called among the names of phases."""

@@ -72,7 +72,6 @@ def test_completes(start: Start, begin: Any, rows: Rows, database: Database) -> 
         ("health", "UNHEALTHY", "'returns' does not move"),
         ("non_finite", "NON_FINITE", "loss is nan in phase gat"),
         ("defect", "ERROR", "KeyError: 'a defect'"),
-        ("memory", "OUT_OF_MEMORY", "too large"),
     ],
 )
 def test_errors_become_outcomes_with_a_traceback(
@@ -86,10 +85,14 @@ def test_errors_become_outcomes_with_a_traceback(
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_out_of_memory_may_be_tried_again(start: Start, begin: Any, rows: Rows) -> None:
-    start(begin("error = 'memory'", max_attempts=2))
-    assert rows(TRIALS)[0].state == "waiting"
-    assert rows(ATTEMPTS)[0].ending == "OUT_OF_MEMORY"
+def test_out_of_memory_leaves_the_trial_to_its_agent(
+    start: Start, begin: Any, rows: Rows, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert start(begin("error = 'memory'")) == Exit.OUT_OF_MEMORY
+    assert rows(TRIALS)[0].state == "running"
+    printed = capsys.readouterr()
+    assert "Traceback" in printed.err
+    assert printed.out.endswith("\ntoo large\n"), "the agent reads the last line"
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])

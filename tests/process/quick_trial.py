@@ -42,6 +42,8 @@ class Script:
     damaged: bool = False
     """Checkpoints of even attempts cannot be read."""
     noise: float = 0.0
+    room: int = 0
+    """So many trials fit into the memory; 0 = any number."""
 
 
 def script_of(config: Config) -> Script:
@@ -83,6 +85,17 @@ class QuickWork:
         attempt = int(run.root.name.removeprefix("attempt-"))
         done = int(resume_from.read_text()) if resume_from else 0
         (run.root / "started_at").write_text(str(done))
+        here = run.root.parents[1] / f"here-{os.getpid()}"
+        here.touch()
+        try:
+            return self._epochs(script, attempt, done, run, on_epoch, should_stop)
+        finally:
+            here.unlink()
+
+    def _epochs(
+        self, script: Script, attempt: int, done: int, run: RunPaths, on_epoch: Any,
+        should_stop: Any,
+    ) -> TrainingResult:  # fmt: skip
         for epoch in range(done, script.epochs):
             deadline = time.monotonic() + script.epoch_seconds
             while time.monotonic() < deadline:
@@ -90,6 +103,8 @@ class QuickWork:
                     return self._result(Ending.INTERRUPTED, script, epoch)
                 time.sleep(0.005)
             self._misbehave(script, epoch, attempt)
+            if script.room and len(list(run.root.parents[1].glob("here-*"))) > script.room:
+                raise MemoryError("the trials do not fit")
             damaged = script.damaged and attempt % 2 == 0
             run.last.write_text("damaged" if damaged else str(epoch + 1))
             decision = on_epoch(fake_report(epoch, script.epochs, script.value))

@@ -53,6 +53,7 @@ def test_studies_runs_and_panels_do_not_meet() -> None:
         VOLUME.run("a").root,
         VOLUME.panel("a", "0" * 64),
         VOLUME.postgres,
+        VOLUME.probe("0" * 64),
     ]
     for place in places:
         others = [other for other in places if other != place]

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from atft_hpo.service.exits import describe_death
+from atft_hpo.service.exits import describe_death, kernel_memory_kills
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,13 @@ def test_long_or_strange_logs_do_no_harm(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     log.write_bytes(b"\xff\xfe" * 10_000)
     assert len(describe_death(1, log)) < 300
+
+
+def test_the_kernels_count_of_kills(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    counters = tmp_path / "vmstat"
+    monkeypatch.setattr("atft_hpo.service.exits.VMSTAT", counters)
+    assert kernel_memory_kills() == 0, "not on Linux"
+    counters.write_text("nr_free_pages 12\noom_kill 3\noom_kill_other 5\n")
+    assert kernel_memory_kills() == 3
+    counters.write_text("nr_free_pages 12\n")
+    assert kernel_memory_kills() == 0

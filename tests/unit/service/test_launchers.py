@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +12,7 @@ import scripted
 from atft_hpo.config.settings import Settings
 from atft_hpo.errors import VolumeError
 from atft_hpo.paths import Volume
-from atft_hpo.service.launchers import Handle, LocalLauncher, TrialJob
+from atft_hpo.service.launchers import PRELOAD, Handle, LocalLauncher, TrialJob
 from atft_hpo.service.leases import Lease
 from atft_hpo.service.slots import Place
 from atft_hpo.service.trial_process import Orders, parse_orders
@@ -89,3 +91,27 @@ def test_unwritable_volume(start: Start, tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a file where the directory belongs")
     with pytest.raises(VolumeError, match="cannot be written"):
         start("pass")
+
+
+TOUCHES = """
+import importlib, sys
+import torch
+touched = []
+for name in ("is_available", "device_count", "_lazy_init", "init"):
+    setattr(torch.cuda, name, lambda *_, name=name: touched.append(name))
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+before = set(sys.modules)
+torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))]).step()
+print(touched, len(set(sys.modules) - before))
+"""
+
+
+def test_what_the_server_imports_touches_no_gpu_and_leaves_trials_little() -> None:
+    """A process forked after CUDA has been looked at could not use it."""
+    done = subprocess.run(
+        [sys.executable, "-c", TOUCHES, *PRELOAD], capture_output=True, text=True, check=True
+    )
+    touched, imported = done.stdout.strip().rsplit(" ", 1)
+    assert touched == "[]"
+    assert int(imported) < 20, "torch imports hundreds of modules with its first optimiser"

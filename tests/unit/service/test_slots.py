@@ -5,7 +5,7 @@ import pytest
 from atft_hpo.config.settings import Device, Settings
 from atft_hpo.errors import ConfigError
 from atft_hpo.paths import Volume
-from atft_hpo.service.slots import Place, machine_cores, machine_gpus, plan_places
+from atft_hpo.service.slots import Place, Places, machine_cores, machine_gpus, plan_places
 
 
 def settings(device: Device = "auto", gpus: tuple[str, ...] | None = None) -> Settings:
@@ -56,3 +56,21 @@ def test_visible_devices_are_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine_gpus(settings("cpu", gpus=("3",))) == ()
     monkeypatch.setattr("importlib.metadata.version", lambda name: "2.6.0+cpu")
     assert machine_gpus(settings(gpus=("3",))) == ()
+
+
+def test_a_place_is_given_up_for_good() -> None:
+    one, two, other = Place(0, "0", 1), Place(2, "0", 1), Place(1, "1", 1)
+    places = Places([one, other, two])
+    assert places.free([two]) == [one, other]
+    places.give_up(two, fewest=1)
+    assert places.free([]) == [one, other]
+    assert (places.count("0"), places.count("1"), places.count(None)) == (1, 1, 0)
+
+
+def test_places_that_fit_are_not_given_up() -> None:
+    """Three trials end at once for want of memory: two may still fit."""
+    three = [Place(i, None, 1) for i in range(3)]
+    places = Places(three)
+    for place in three:
+        places.give_up(place, fewest=2)
+    assert places.free([]) == three[1:]

@@ -1,0 +1,138 @@
+"""How fast, and in how much memory, this process trains a study's base configuration.
+
+    probe = Probe(config, panel, device, most_tokens=4096)
+    probe.warm_up()
+    found = probe.run(seconds=1.0)          # samples/s of real training steps, memory on a GPU
+
+The steps are those of training with every module on, on random numbers in the study's shape: what
+they cost does not depend on what the numbers are, and neither labels nor a graph need be built for
+them. So a probe begins at once, also on a panel that takes minutes to prepare.
+"""
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+
+from atft_hpo.config.schema import Config
+from atft_hpo.data.batch import Batch
+from atft_hpo.data.edges import EDGE_ATTRIBUTES
+from atft_hpo.data.panel import Panel
+from atft_hpo.data.slices import EVALUATION_DAYS, resident_features
+from atft_hpo.model.atft import MODULES
+from atft_hpo.training.averaging import Averages
+from atft_hpo.training.epoch import train_step
+from atft_hpo.training.forecast import evaluating, new_model, precision
+from atft_hpo.training.losses import LossRules, SliceTargets
+from atft_hpo.training.optimizer import make_optimizer, set_rates
+from atft_hpo.training.phases import phases_of
+
+GIB = 2.0**30
+LEAST_STOCKS = 16
+"""Of a slice that is cut to few tokens: losses compare stocks."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What one process did."""
+
+    samples_per_second: float
+    """Of the step that took the median time, so that one slow step says nothing."""
+    memory_gib: float | None = None
+    """What torch holds on the GPU; None on a CPU. The CUDA context comes on top."""
+    free_gib: float | None = None
+    """What all processes together have left of the GPU."""
+
+
+class Probe:
+    """See the module. A `Learner`."""
+
+    def __init__(
+        self, config: Config, panel: Panel, device: torch.device, most_tokens: int | None = None
+    ) -> None:
+        """`most_tokens`: stock-days of a slice, context included; None = as in training."""
+        torch.manual_seed(config.seed)
+        self.config, self.device = config, device
+        self.model = new_model(config, panel).to(device)
+        self.model.enable(MODULES)
+        last = phases_of(config)[-1].config
+        self.optimizer = make_optimizer(self.model, config.optim)
+        set_rates(self.optimizer, last.lr, 1.0, config.optim)
+        self.averages = Averages(self.model, config.optim)
+        self._resident_DNF = resident_features(panel, device)
+        self._rules = LossRules.of(config, last)
+        alive = int(panel.alive[-1].sum()) or panel.alive.shape[1]
+        self._evaluated = _Shape(max(config.slices.days, EVALUATION_DAYS), alive)
+        trained = _Shape(config.slices.days, min(config.slices.stocks or alive, alive))
+        self._trained = trained.cut(config.slices.context_days, most_tokens)
+
+    def warm_up(self) -> None:
+        """The first step, and on a GPU the largest forecast: all the memory that is taken."""
+        if self.device.type == "cuda":
+            self._forecast()
+        self._batch = self._random(self._trained)
+        self._step()
+
+    def run(self, seconds: float) -> Pace:
+        """Steps for about so long, at least one."""
+        targets = SliceTargets.of(self._batch)
+        times: list[float] = []
+        while sum(times) < seconds:
+            started = time.perf_counter()
+            self._step()
+            times.append(time.perf_counter() - started)
+        rate = targets.samples / statistics.median(times)
+        return Pace(rate, *self._memory())
+
+    def _step(self) -> None:
+        targets = SliceTargets.of(self._batch)
+        self.model.train()
+        train_step(self, self._batch, targets, self._rules, 1.0, "probe")
+
+    def _forecast(self) -> None:
+        batch = self._random(self._evaluated)
+        with evaluating(self.model), torch.no_grad(), precision(self.config, self.device):
+            self.model(batch)
+
+    def _memory(self) -> tuple[float, float] | tuple[()]:
+        if self.device.type != "cuda":
+            return ()
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return torch.cuda.max_memory_reserved(self.device) / GIB, free / GIB
+
+    def _random(self, shape: "_Shape") -> Batch:
+        days, stocks = shape.days, shape.stocks
+        context, horizons = self.config.slices.context_days, len(self.config.data.horizons_days)
+        neighbours = min(self.config.graph.neighbours, stocks - 1)
+        inputs = self.model.inputs
+        draw = torch.Generator().manual_seed(self.config.seed)
+        x_NTF = torch.randn(stocks, context + days, inputs.features, generator=draw)
+        near_NK = torch.stack([torch.randperm(stocks, generator=draw) for _ in range(neighbours)])
+        return Batch(
+            x_NTF=x_NTF,
+            alive_NT=torch.ones(stocks, context + days, dtype=torch.bool),
+            sector_N=torch.randint(0, inputs.sectors, (stocks,), generator=draw),
+            label_NSQ=torch.randn(stocks, days, horizons, generator=draw),
+            return_NSQ=0.01 * torch.randn(stocks, days, horizons, generator=draw),
+            neighbours_SNK=near_NK.T.expand(days, stocks, neighbours).contiguous(),
+            edge_SNKE=torch.rand(days, stocks, neighbours, EDGE_ATTRIBUTES, generator=draw),
+            context=context,
+            first_day=context,
+            stocks=torch.arange(stocks),
+        ).to(self.device)
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """Days with a loss, and stocks, of a slice."""
+
+    days: int
+    stocks: int
+
+    def cut(self, context: int, most_tokens: int | None) -> "_Shape":
+        """The same days of fewer stocks, so that a step takes about a second at most."""
+        if most_tokens is None:
+            return self
+        stocks = max(LEAST_STOCKS, most_tokens // (context + self.days))
+        return _Shape(self.days, min(self.stocks, stocks))
