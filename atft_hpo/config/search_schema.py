@@ -116,6 +116,15 @@ class PrunerConfig(Section):
     min_t: Annotated[float, Field(ge=0.0)] = 2.5
     """Paired t-statistic by which a trial must be behind, on Sharpe and on IC (docs/design.md)."""
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kind == "phase_aware" and self.max_peers < self.min_peers:
+            raise ValueError(
+                f"max_peers = {self.max_peers}, min_peers = {self.min_peers}: no comparison would "
+                "ever have its peers, and nothing be pruned; raise max_peers or lower min_peers"
+            )
+        return self
+
 
 class SearchConfig(Section):
     """Space, sampler and pruner."""
