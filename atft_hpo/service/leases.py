@@ -99,22 +99,24 @@ def claim(database: Database, study: str, owner: str, times: LeaseTimes) -> Clai
 def renew(database: Database, leases: Collection[Lease], times: LeaseTimes) -> Renewal:
     """Extend `leases` (all of one study)."""
     study = next(iter(leases)).study
+    stop_mode = select(study_table.c.stop_mode).where(study_table.c.name == study)
 
     def work(connection: Connection) -> Renewal:
-        held, cancelled = set(), set()
+        held, cancelled, mode = set(), set(), None
         for lease in sorted(leases, key=lambda lease: lease.slot):
             statement = (
                 update(trial_table)
                 .where(*_held(lease))
                 .values(lease_expires_at=transitions.later(times.lease))
-                .returning(trial_table.c.cancel_requested)
+                .returning(trial_table.c.cancel_requested, stop_mode.scalar_subquery())
             )
-            flag = connection.execute(statement).scalar()
-            held |= {lease} if flag is not None else set()
-            cancelled |= {lease} if flag else set()
-        mode = connection.execute(
-            select(study_table.c.stop_mode).where(study_table.c.name == study)
-        ).scalar_one()
+            row = connection.execute(statement).one_or_none()
+            if row is not None:
+                held.add(lease)
+                cancelled |= {lease} if row[0] else set()
+                mode = row[1]
+        if mode is None:
+            mode = connection.execute(stop_mode).scalar_one()
         return Renewal(frozenset(held), frozenset(cancelled), mode)
 
     return database.run(work)

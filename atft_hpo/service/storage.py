@@ -32,7 +32,8 @@ _ENGINE: dict[str, Any] = {
     # Small on purpose: every agent and every trial process holds a pool of its own.
     "pool_size": 2,
     "max_overflow": 1,
-    "pool_pre_ping": True,
+    # Not asked whether they live before each use: all work is repeated when its connection breaks.
+    "pool_pre_ping": False,
     "connect_args": {"connect_timeout": 5, "application_name": "atft-hpo"},
 }
 
