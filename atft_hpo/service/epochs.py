@@ -5,18 +5,19 @@ and read back as NaN.
 """
 
 import enum
+import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, RowMapping, select, text
 
 from atft_hpo.search.records import EpochRecord
 from atft_hpo.service.daily import decode_daily, encode_daily
 from atft_hpo.service.leases import Lease
 from atft_hpo.service.storage import Database
-from atft_hpo.service.tables import epoch_table, now, trial_table
+from atft_hpo.service.tables import epoch_table
 from atft_hpo.training.report import EpochReport
 
 _PLAIN = ("phase", "phase_name", "epoch", "epochs_done", "epochs_total")
@@ -24,11 +25,20 @@ _NUMBERS = ("value", "smoothed", "seconds", "samples_per_second", "eta_seconds")
 _TABLES = ("metrics", "train")
 
 
-_WRITTEN = insert(epoch_table).values(recorded_at=now())
-_WRITE = _WRITTEN.on_conflict_do_update(
-    index_elements=["study", "number", "step"],
-    set_={key: _WRITTEN.excluded[key] for key in ("attempt", "facts", "daily", "recorded_at")},
-)
+_WRITE = text("""
+    WITH held AS (
+        SELECT cancel_requested FROM atft_trial
+        WHERE study = :study AND slot = :slot AND token = :token AND state = 'running' FOR SHARE
+    ), written AS (
+        INSERT INTO atft_epoch (study, number, step, attempt, facts, daily, recorded_at)
+        SELECT :study, :number, :step, :attempt, CAST(:facts AS jsonb), :daily, clock_timestamp()
+        FROM held
+        ON CONFLICT (study, number, step) DO UPDATE SET attempt = excluded.attempt,
+            facts = excluded.facts, daily = excluded.daily, recorded_at = excluded.recorded_at
+    )
+    SELECT cancel_requested FROM held
+""")
+"""FOR SHARE: nobody can take the slot before this transaction has ended."""
 
 
 class Standing(enum.Enum):
@@ -44,30 +54,30 @@ def record_epoch(
 ) -> Standing:
     """`write_epoch` in a transaction of its own."""
     row = epoch_row(lease, number, attempt, report)
-    return database.run(lambda connection: write_epoch(connection, lease, row))
+    return database.run(lambda connection: write_epoch(connection, row))
 
 
 def epoch_row(lease: Lease, number: int, attempt: int, report: EpochReport) -> dict[str, Any]:
-    """The row of `atft_epoch`, but for the time of recording."""
+    """What `write_epoch` writes, and under which lease."""
     return {
-        "study": lease.study,
+        **asdict(lease),
         "number": number,
         "step": report.step,
         "attempt": attempt,
-        "facts": encode_facts(report),
+        "facts": json.dumps(encode_facts(report)),
         "daily": encode_daily(report.daily),
     }
 
 
-def write_epoch(connection: Connection, lease: Lease, row: Mapping[str, Any]) -> Standing:
+def write_epoch(connection: Connection, row: Mapping[str, Any]) -> Standing:
     """Write one epoch; a step that stands already is replaced, so that a retry may repeat it.
 
     Nothing is written when the lease is lost.
     """
-    standing = _standing(connection, lease)
-    if standing is not Standing.LOST:
-        connection.execute(_WRITE, row)
-    return standing
+    cancelled = connection.execute(_WRITE, row).scalar()
+    if cancelled is None:
+        return Standing.LOST
+    return Standing.CANCELLED if cancelled else Standing.HOLDS
 
 
 def read_epochs(
@@ -112,19 +122,6 @@ def _by_trial(rows: Sequence[RowMapping]) -> dict[int, tuple[EpochRecord, ...]]:
     for row in rows:
         found.setdefault(row["number"], []).append(decode_epoch(row))
     return {number: tuple(epochs) for number, epochs in found.items()}
-
-
-def _standing(connection: Connection, lease: Lease) -> Standing:
-    """FOR SHARE: nobody can take the slot before this transaction has ended."""
-    statement = (
-        select(trial_table.c.token, trial_table.c.state, trial_table.c.cancel_requested)
-        .where(trial_table.c.study == lease.study, trial_table.c.slot == lease.slot)
-        .with_for_update(read=True)
-    )
-    row = connection.execute(statement).one_or_none()
-    if row is None or row.token != lease.token or row.state != "running":
-        return Standing.LOST
-    return Standing.CANCELLED if row.cancel_requested else Standing.HOLDS
 
 
 def _number(value: float) -> float | None:

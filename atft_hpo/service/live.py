@@ -79,7 +79,7 @@ class PlainView:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + self._period
-        for row in self._database.run(self._new_epochs):
+        for row in self._database.run_single(self._new_epochs):
             key = (row["number"], row["step"], row["attempt"])
             if key not in self._seen:
                 self._seen.add(key)

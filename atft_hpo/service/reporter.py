@@ -80,7 +80,7 @@ class EpochReporter:
         row = epoch_row(its.lease, its.number, its.attempt, report)
 
         def work(connection: Connection) -> tuple[Standing, _Rivals]:
-            standing = write_epoch(connection, its.lease, row)
+            standing = write_epoch(connection, row)
             holds = standing is Standing.HOLDS
             return standing, self._rivals(connection, report) if holds else {}
 

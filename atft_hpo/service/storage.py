@@ -65,6 +65,21 @@ class Database:
 
         return self.patiently(once)
 
+    def run_single(self, work: Callable[[Connection], T]) -> T:
+        """As `run`, but each statement is a transaction by itself: for work of a single one.
+
+        It saves the two messages that begin and end a transaction.
+
+        Raises:
+            StorageError: the database did not answer for `patience_seconds`.
+        """
+
+        def once() -> T:
+            with self.engine.connect() as connection:
+                return work(connection.execution_options(isolation_level="AUTOCOMMIT"))
+
+        return self.patiently(once)
+
     def patiently(self, action: Callable[[], T]) -> T:
         """`action()`, repeated while the database does not answer (Optuna's calls included)."""
         return patiently(action, self.url, self.patience_seconds)

@@ -158,6 +158,6 @@ def test_fewer_horizons_shorten_the_default_weights_only() -> None:
 
 
 def test_a_pruner_that_could_never_compare_is_refused() -> None:
-    with pytest.raises(ConfigError, match="max_peers = 3, min_peers = 5.*raise max_peers"):
+    with pytest.raises(ConfigError, match=r"max_peers = 3, min_peers = 5.*raise max_peers"):
         build_config({"search": {"pruner": {"max_peers": 3}}})
     build_config({"search": {"pruner": {"max_peers": 3, "kind": "median"}}})
