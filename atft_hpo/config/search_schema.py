@@ -111,10 +111,21 @@ class PrunerConfig(Section):
     """Epochs of the current phase that are averaged."""
     min_peers: Count = 5
     """Peers needed for a comparison."""
-    max_peers: Count = 100
-    """Newest peers that phase_aware compares with; a longer study pays for no more of them."""
+    max_peers: Count = 50
+    """Newest peers that phase_aware compares with; a longer study pays for no more of them. The
+    difference to the mean of the better 25 of 50 has 2 % more variance (1 + 1/25 against 1 + 1/50)
+    than to the better 50 of 100, so its t-statistic is 1 % smaller, for half of the cost."""
     min_t: Annotated[float, Field(ge=0.0)] = 2.5
     """Paired t-statistic by which a trial must be behind, on Sharpe and on IC (docs/design.md)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.kind == "phase_aware" and self.max_peers < self.min_peers:
+            raise ValueError(
+                f"max_peers = {self.max_peers}, min_peers = {self.min_peers}: no comparison would "
+                "ever have its peers, and nothing be pruned; raise max_peers or lower min_peers"
+            )
+        return self
 
 
 class SearchConfig(Section):

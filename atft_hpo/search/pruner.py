@@ -28,11 +28,12 @@ from atft_hpo.training.objective import ic_series
 from atft_hpo.training.paired import paired_t
 from atft_hpo.training.report import STEPS_PER_PHASE, DailySeries, EpochReport
 
-__all__ = ["Verdict", "decide", "optuna_pruner"]
+__all__ = ["Verdict", "compared_series", "decide", "exemption", "optuna_pruner"]
 
 Floats = NDArray[np.float64]
 _DAYS_A_YEAR = 252
 _MIN_DAYS = 10
+_RETURNS = "return_net"
 _IC_LABELS = {"ic": "IC", "rank_ic": "rank IC", "pure_rank_ic": "pure rank IC"}
 
 
@@ -91,10 +92,9 @@ def decide(
         return Verdict(False, "no epoch yet")
     now = own[-1]
     place = f"phase {now.phase_name}, epoch {now.epoch + 1}"
-    if now.phase < config.skip_phases:
-        return Verdict(False, f"{place}: the first {config.skip_phases} phase(s) never prune")
-    if now.epoch < config.warmup_epochs:
-        return Verdict(False, f"{place}: warm-up of {config.warmup_epochs} epoch(s) in each phase")
+    exempt = exemption(now, config)
+    if exempt:
+        return Verdict(False, f"{place}: {exempt}")
     since = now.epoch - config.window_epochs
     window = [epoch for epoch in own if epoch.phase == now.phase and epoch.epoch > since]
     rivals = _same_steps(window, peers)
@@ -109,6 +109,20 @@ def decide(
     behind = all(standing.behind for standing in standings)
     word = "behind" if behind else "kept"
     return Verdict(behind, f"{word} in {place}: {'; '.join(s.sentence for s in standings)}")
+
+
+def compared_series(objective: ObjectiveConfig) -> tuple[str, str]:
+    """The fields of `DailySeries` that `decide` looks at, beside the dates."""
+    return _RETURNS, ic_series(objective)
+
+
+def exemption(now: EpochRecord | EpochReport, config: PrunerConfig) -> str:
+    """Why a trial is not judged at epoch `now`, whatever its peers did; empty when it is."""
+    if now.phase < config.skip_phases:
+        return f"the first {config.skip_phases} phase(s) never prune"
+    if now.epoch < config.warmup_epochs:
+        return f"warm-up of {config.warmup_epochs} epoch(s) in each phase"
+    return ""
 
 
 def _same_steps(
@@ -135,18 +149,22 @@ def _daily(
 
 
 def _check_days(series: Sequence[Sequence[DailySeries]]) -> None:
+    """Series read from the database share their dates; each array is compared once."""
     first = series[0][0].dates
-    for daily in (d for window in series for d in window):
-        if not np.array_equal(daily.dates, first):
+    distinct = {id(daily.dates): daily.dates for window in series for daily in window}
+    for dates_D in distinct.values():
+        if not np.array_equal(dates_D, first):
             raise StudyError(
                 f"trials of this study were validated on different days ({len(first)} and "
-                f"{len(daily.dates)}); they cannot be compared: start a new study"
+                f"{len(dates_D)}); they cannot be compared: start a new study"
             )
 
 
 def _sharpe(series: Sequence[Sequence[DailySeries]]) -> _Measure:
-    returns_MWD = np.array([[d.return_net for d in window] for window in series], dtype=np.float64)
-    scaled_MD = _mean_of_finite(_in_own_deviations(returns_MWD))
+    returns_MWD = np.array(
+        [[getattr(d, _RETURNS) for d in window] for window in series], dtype=np.float64
+    )
+    scaled_MD = _mean_of_finite(_in_own_deviations(returns_MWD), axis=1)
     return _Measure("net Sharpe", " a year", math.sqrt(_DAYS_A_YEAR), 2, scaled_MD)
 
 
@@ -154,19 +172,19 @@ def _ic(series: Sequence[Sequence[DailySeries]], objective: ObjectiveConfig) -> 
     name = ic_series(objective)
     label = _IC_LABELS[name]
     ic_MWD = np.array([[getattr(d, name) for d in window] for window in series], dtype=np.float64)
-    return _Measure(label, "", 1.0, 4, _mean_of_finite(ic_MWD))
+    return _Measure(label, "", 1.0, 4, _mean_of_finite(ic_MWD, axis=1))
 
 
 def _standing(measure: _Measure, config: PrunerConfig, lag: int) -> _Standing:
     """The standing of row 0 among all rows; NaN marks days without a value."""
     values_MD = measure.values_MD
     enough_M = np.isfinite(values_MD).sum(axis=1) >= _MIN_DAYS
-    scores_M = np.where(enough_M, _mean_of_finite(values_MD.T), -np.inf)
+    scores_M = np.where(enough_M, _mean_of_finite(values_MD, axis=1), -np.inf)
     peers_M = scores_M[1:]
     rank = 1 + int((peers_M > scores_M[0]).sum())
     kept = math.ceil(config.keep_share * len(scores_M))
     threshold = np.sort(peers_M)[-min(kept, len(peers_M))]
-    difference_D = values_MD[0] - _mean_of_finite(values_MD[1:][peers_M >= threshold])
+    difference_D = values_MD[0] - _mean_of_finite(values_MD[1:][peers_M >= threshold], axis=0)
     difference_D = difference_D[np.isfinite(difference_D)]
     place = f"rank {rank} of {len(scores_M)}"
     if len(difference_D) < _MIN_DAYS:
@@ -182,18 +200,17 @@ def _standing(measure: _Measure, config: PrunerConfig, lag: int) -> _Standing:
 
 def _in_own_deviations(returns_MWD: Floats) -> Floats:
     """Each series divided by its own standard deviation over days; one that never moves earns 0."""
-    std_MW1 = np.sqrt(_mean_of_days((returns_MWD - _mean_of_days(returns_MWD)) ** 2))
+    deviations_MWD = returns_MWD - _mean_of_finite(returns_MWD, axis=2)[..., None]
+    std_MW1 = np.sqrt(_mean_of_finite(deviations_MWD**2, axis=2))[..., None]
     moves = std_MW1 > 0.0
     return np.where(moves, returns_MWD / np.where(moves, std_MW1, 1.0), returns_MWD * 0.0)
 
 
-def _mean_of_days(values_MWD: Floats) -> Floats:
-    return _mean_of_finite(values_MWD.swapaxes(-1, -2))[..., None]
-
-
-def _mean_of_finite(values: Floats) -> Floats:
-    """Mean over the second last axis, of finite values; NaN where there is none."""
+def _mean_of_finite(values: Floats, axis: int) -> Floats:
+    """Mean over `axis` of finite values; NaN where there is none."""
     finite = np.isfinite(values)
-    count = finite.sum(axis=-2)
-    total = np.where(finite, values, 0.0).sum(axis=-2)
+    if finite.all() and values.shape[axis]:  # nearly always, at a fraction of the cost
+        return np.asarray(values.mean(axis=axis))
+    count = finite.sum(axis=axis)
+    total = np.where(finite, values, 0.0).sum(axis=axis)
     return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))

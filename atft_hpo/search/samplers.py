@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -36,7 +37,7 @@ def make_sampler(config: SamplerConfig, space: Mapping[str, Domain]) -> BaseSamp
             f"search.sampler.kind is 'cmaes', but the space has {len(numeric)} numeric keys; "
             "it needs at least 2: use 'tpe'"
         )
-    builders = {"tpe": _tpe, "gp": _gp, "random": _random, "cmaes": _cmaes}
+    builders = {"tpe": TpeBuilder(), "gp": _gp, "random": _random, "cmaes": _cmaes}
     return SeededByTrial(builders[config.kind], config)
 
 
@@ -44,7 +45,7 @@ class SeededByTrial(BaseSampler):
     """A sampler that is made anew for each trial, seeded by the study's seed and its number.
 
     Optuna's samplers keep what they learn in the study, not in themselves, so nothing is lost.
-    Not for several threads of one process.
+    For one study; not for several threads of one process.
     """
 
     def __init__(
@@ -94,12 +95,35 @@ class SeededByTrial(BaseSampler):
         self.of_trial(trial.number).after_trial(study, trial, state, values)
 
 
-def _tpe(config: SamplerConfig, seed: int) -> BaseSampler:
-    from optuna.samplers import TPESampler
+class TpeBuilder:
+    """Makes the TPE samplers of one study, which share what is known of its space."""
 
-    return TPESampler(
-        n_startup_trials=config.startup_trials, seed=seed, multivariate=True, constant_liar=True
-    )
+    def __init__(self) -> None:
+        self._space = IntersectionSearchSpace(include_pruned=True)
+
+    def __call__(self, config: SamplerConfig, seed: int) -> BaseSampler:
+        """The sampler of one trial."""
+        return _SharedSpaceTpe(self._space, config.startup_trials, seed)
+
+
+class _SharedSpaceTpe(TPESampler):
+    """TPE that looks only at new trials to find the parameters that all trials have.
+
+    One made anew would compare every distribution of every trial: at 2,000 trials of 22 parameters
+    about half of a suggestion's time.
+    """
+
+    def __init__(self, space: IntersectionSearchSpace, startup_trials: int, seed: int) -> None:
+        super().__init__(
+            n_startup_trials=startup_trials, seed=seed, multivariate=True, constant_liar=True
+        )
+        self._shared_space = space
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        found = self._shared_space.calculate(study, use_cache=True)
+        return {name: domain for name, domain in found.items() if not domain.single()}
 
 
 def _gp(config: SamplerConfig, seed: int) -> BaseSampler:

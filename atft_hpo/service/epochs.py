@@ -1,29 +1,44 @@
 """Epochs in the database: written by trial processes under their fencing token, read by everyone.
 
-Daily series are stored as bytes: D, then dates (int32 days since 1970) and a float32 row of D for
-each of _SERIES. Rows that an earlier version did not write read as NaN. JSON has no NaN: a
-non-finite number is stored as null and read back as NaN.
+Daily series are stored as bytes (`daily`). JSON has no NaN: a non-finite number is stored as null
+and read back as NaN.
 """
 
 import enum
+import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-from sqlalchemy import Connection, RowMapping, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, RowMapping, select, text
 
 from atft_hpo.search.records import EpochRecord
+from atft_hpo.service.daily import decode_daily, encode_daily
 from atft_hpo.service.leases import Lease
 from atft_hpo.service.storage import Database
-from atft_hpo.service.tables import epoch_table, now, trial_table
-from atft_hpo.training.report import DailySeries, EpochReport
+from atft_hpo.service.tables import epoch_table
+from atft_hpo.training.report import EpochReport
 
-_SERIES = ("ic", "rank_ic", "return_gross", "return_net", "turnover", "pure_rank_ic")
 _PLAIN = ("phase", "phase_name", "epoch", "epochs_done", "epochs_total")
 _NUMBERS = ("value", "smoothed", "seconds", "samples_per_second", "eta_seconds")
 _TABLES = ("metrics", "train")
+
+
+_WRITE = text("""
+    WITH held AS (
+        SELECT cancel_requested FROM atft_trial
+        WHERE study = :study AND slot = :slot AND token = :token AND state = 'running' FOR SHARE
+    ), written AS (
+        INSERT INTO atft_epoch (study, number, step, attempt, facts, daily, recorded_at)
+        SELECT :study, :number, :step, :attempt, CAST(:facts AS jsonb), :daily, clock_timestamp()
+        FROM held
+        ON CONFLICT (study, number, step) DO UPDATE SET attempt = excluded.attempt,
+            facts = excluded.facts, daily = excluded.daily, recorded_at = excluded.recorded_at
+    )
+    SELECT cancel_requested FROM held
+""")
+"""FOR SHARE: nobody can take the slot before this transaction has ended."""
 
 
 class Standing(enum.Enum):
@@ -37,33 +52,32 @@ class Standing(enum.Enum):
 def record_epoch(
     database: Database, lease: Lease, number: int, attempt: int, report: EpochReport
 ) -> Standing:
+    """`write_epoch` in a transaction of its own."""
+    row = epoch_row(lease, number, attempt, report)
+    return database.run(lambda connection: write_epoch(connection, row))
+
+
+def epoch_row(lease: Lease, number: int, attempt: int, report: EpochReport) -> dict[str, Any]:
+    """What `write_epoch` writes, and under which lease."""
+    return {
+        **asdict(lease),
+        "number": number,
+        "step": report.step,
+        "attempt": attempt,
+        "facts": json.dumps(encode_facts(report)),
+        "daily": encode_daily(report.daily),
+    }
+
+
+def write_epoch(connection: Connection, row: Mapping[str, Any]) -> Standing:
     """Write one epoch; a step that stands already is replaced, so that a retry may repeat it.
 
     Nothing is written when the lease is lost.
     """
-    row = {
-        "study": lease.study,
-        "number": number,
-        "step": report.step,
-        "attempt": attempt,
-        "facts": encode_facts(report),
-        "daily": encode_daily(report.daily),
-    }
-
-    def work(connection: Connection) -> Standing:
-        standing = _standing(connection, lease)
-        if standing is not Standing.LOST:
-            written = insert(epoch_table).values(**row, recorded_at=now())
-            replaced = {key: written.excluded[key] for key in ("attempt", "facts", "daily")}
-            connection.execute(
-                written.on_conflict_do_update(
-                    index_elements=["study", "number", "step"],
-                    set_={**replaced, "recorded_at": now()},
-                )
-            )
-        return standing
-
-    return database.run(work)
+    cancelled = connection.execute(_WRITE, row).scalar()
+    if cancelled is None:
+        return Standing.LOST
+    return Standing.CANCELLED if cancelled else Standing.HOLDS
 
 
 def read_epochs(
@@ -103,42 +117,11 @@ def decode_epoch(row: RowMapping) -> EpochRecord:
     )
 
 
-def encode_daily(daily: DailySeries) -> bytes:
-    """Bytes of a daily series, see the module."""
-    dates_D = daily.dates.astype("datetime64[D]").astype("<i4")
-    rows = [np.asarray(getattr(daily, name), dtype="<f4").tobytes() for name in _SERIES]
-    return b"".join([np.array([len(dates_D)], dtype="<i4").tobytes(), dates_D.tobytes(), *rows])
-
-
-def decode_daily(data: bytes) -> DailySeries:
-    """The series that `encode_daily` wrote, now or before there were as many."""
-    days = int(np.frombuffer(data, dtype="<i4", count=1)[0])
-    dates_D = np.frombuffer(data, dtype="<i4", count=days, offset=4)
-    values = np.frombuffer(data, dtype="<f4", offset=4 + 4 * days).astype(np.float32)
-    missing = np.full(len(_SERIES) * days - len(values), np.nan, dtype=np.float32)
-    rows = np.concatenate([values, missing]).reshape(len(_SERIES), days)
-    series = dict(zip(_SERIES, rows, strict=True))
-    return DailySeries(dates=dates_D.astype("int64").astype("datetime64[D]"), **series)
-
-
 def _by_trial(rows: Sequence[RowMapping]) -> dict[int, tuple[EpochRecord, ...]]:
     found: dict[int, list[EpochRecord]] = {}
     for row in rows:
         found.setdefault(row["number"], []).append(decode_epoch(row))
     return {number: tuple(epochs) for number, epochs in found.items()}
-
-
-def _standing(connection: Connection, lease: Lease) -> Standing:
-    """FOR SHARE: nobody can take the slot before this transaction has ended."""
-    statement = (
-        select(trial_table.c.token, trial_table.c.state, trial_table.c.cancel_requested)
-        .where(trial_table.c.study == lease.study, trial_table.c.slot == lease.slot)
-        .with_for_update(read=True)
-    )
-    row = connection.execute(statement).one_or_none()
-    if row is None or row.token != lease.token or row.state != "running":
-        return Standing.LOST
-    return Standing.CANCELLED if row.cancel_requested else Standing.HOLDS
 
 
 def _number(value: float) -> float | None:

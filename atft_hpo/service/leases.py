@@ -13,16 +13,16 @@ Not here: Optuna. It is asked after the claim (`asking`) and told after the conc
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, func, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, select, text
 
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.service import transitions
 from atft_hpo.service.budget import Stop, budget_stop
 from atft_hpo.service.requests import lock_study
 from atft_hpo.service.storage import Database
-from atft_hpo.service.tables import study_table, trial_table
+from atft_hpo.service.tables import trial_table
 from atft_hpo.service.transitions import INTERRUPTED
 
 
@@ -85,6 +85,14 @@ class Renewal:
     """`now` asks agents to interrupt what they run."""
 
 
+_RENEW = text("""
+    UPDATE atft_trial SET lease_expires_at = clock_timestamp() + make_interval(secs => :seconds)
+    WHERE study = :study AND slot = :slot AND token = :token AND state = 'running'
+    RETURNING cancel_requested
+""")
+_STOP_MODE = text("SELECT stop_mode FROM atft_study WHERE name = :study")
+
+
 def claim(database: Database, study: str, owner: str, times: LeaseTimes) -> Claim | Idle:
     """A slot for agent `owner`: one that waits to be continued, else a new one within the budget.
 
@@ -97,27 +105,20 @@ def claim(database: Database, study: str, owner: str, times: LeaseTimes) -> Clai
 
 
 def renew(database: Database, leases: Collection[Lease], times: LeaseTimes) -> Renewal:
-    """Extend `leases` (all of one study)."""
+    """Extend `leases` (all of one study), each by itself."""
     study = next(iter(leases)).study
 
     def work(connection: Connection) -> Renewal:
         held, cancelled = set(), set()
-        for lease in sorted(leases, key=lambda lease: lease.slot):
-            statement = (
-                update(trial_table)
-                .where(*_held(lease))
-                .values(lease_expires_at=transitions.later(times.lease))
-                .returning(trial_table.c.cancel_requested)
-            )
-            flag = connection.execute(statement).scalar()
+        for lease in leases:
+            values = {**asdict(lease), "seconds": times.lease}
+            flag = connection.execute(_RENEW, values).scalar()
             held |= {lease} if flag is not None else set()
             cancelled |= {lease} if flag else set()
-        mode = connection.execute(
-            select(study_table.c.stop_mode).where(study_table.c.name == study)
-        ).scalar_one()
+        mode = connection.execute(_STOP_MODE, {"study": study}).scalar_one()
         return Renewal(frozenset(held), frozenset(cancelled), mode)
 
-    return database.run(work)
+    return database.run_single(work)
 
 
 def conclude(

@@ -22,6 +22,16 @@ from atft_hpo.service.storage import Database
 _COLUMNS = ("trial", "phase", "epoch", "IC", "RankIC", "pure", "Sharpe", "samples/s", "ETA")
 
 
+_NEW_EPOCHS = text("""
+    SELECT clock, number, step, attempt, facts
+    FROM (SELECT clock_timestamp() AS clock) c LEFT JOIN atft_epoch e
+      ON study = :study AND recorded_at > CAST(:since AS timestamptz) - interval '10 seconds'
+      AND recorded_at > CAST(:start AS timestamptz)
+    ORDER BY recorded_at
+""")
+"""A row without a number when there is none; it tells the time."""
+
+
 class LiveView:
     """One line per running trial and a line of counts, redrawn about every second."""
 
@@ -69,7 +79,7 @@ class PlainView:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + self._period
-        for row in self._database.run(self._new_epochs):
+        for row in self._database.run_single(self._new_epochs):
             key = (row["number"], row["step"], row["attempt"])
             if key not in self._seen:
                 self._seen.add(key)
@@ -87,16 +97,10 @@ class PlainView:
 
     def _new_epochs(self, connection: Connection) -> Sequence[RowMapping]:
         """Looks back some seconds: a row may be committed later than its clock says."""
-        query = """
-            SELECT number, step, attempt, facts FROM atft_epoch
-            WHERE study = :study AND recorded_at > CAST(:since AS timestamptz)
-                                                   - interval '10 seconds'
-              AND recorded_at > CAST(:start AS timestamptz) ORDER BY recorded_at
-        """
-        start, since = self._start, self._since
-        self._since = _clock(connection)
-        values = {"study": self._study, "since": since, "start": start}
-        return connection.execute(text(query), values).mappings().all()
+        values = {"study": self._study, "since": self._since, "start": self._start}
+        rows = connection.execute(_NEW_EPOCHS, values).mappings().all()
+        self._since = rows[0]["clock"]
+        return [row for row in rows if row["number"] is not None]
 
 
 @contextmanager

@@ -2,24 +2,34 @@
 
 The record is ours and comes first, under the fencing token; Optuna gets the smoothed objective for
 its samplers, stock pruners and dashboard, and never hears a step twice. The phase-aware pruner
-reads what is new of the peers' daily series (`peers`).
+reads what is new of the peers' daily series (`peers`), in the transaction of the record.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from sqlalchemy import Connection
 
-from atft_hpo.search.pruner import Verdict, decide, optuna_pruner
-from atft_hpo.search.records import EpochRecord
+from atft_hpo.search.pruner import (
+    Verdict,
+    compared_series,
+    decide,
+    exemption,
+    optuna_pruner,
+)
+from atft_hpo.search.records import EpochRecord, EpochSeries
 from atft_hpo.service.assignment import Assignment
-from atft_hpo.service.epochs import Standing, read_epochs, record_epoch
+from atft_hpo.service.epochs import Standing, epoch_row, read_epochs, write_epoch
 from atft_hpo.service.lines import epoch_line
 from atft_hpo.service.peers import Peers
 from atft_hpo.service.storage import Database
 from atft_hpo.service.study import optuna_study
 from atft_hpo.training.report import Decision, EpochReport
+
+_Rivals = Mapping[int, Sequence[EpochSeries]]
+"""Epochs of the trial's peers, by trial number."""
 
 
 class EpochReporter:
@@ -42,25 +52,51 @@ class EpochReporter:
         if assignment.attempt > 1:
             earlier = database.run(lambda c: read_epochs(c, assignment.study.name, its_number))
             self._own |= {epoch.step: epoch for epoch in earlier.get(its_number, ())}
-        self._peers = Peers(assignment.study.name, its_number, self._search.pruner.max_peers)
+        series = compared_series(assignment.study.config.objective)
+        self._peers = Peers(
+            assignment.study.name, its_number, self._search.pruner.max_peers, series
+        )
 
     def on_epoch(self, report: EpochReport) -> Decision:
         """Record, report, judge."""
         its = self._assignment
         print(epoch_line(f"trial {its.number}", report), flush=True)
-        standing = record_epoch(self._database, its.lease, its.number, its.attempt, report)
         self._own[report.step] = report
+        standing, rivals = self._record(report)
         if standing is not Standing.HOLDS:
             self.lease_lost = standing is Standing.LOST
             return self._answer(Decision.CANCEL, standing.value)
         try:
             self._report(report)
-            verdict = self._judge(report)
+            verdict = self._judge(report, rivals)
         except UpdateFinishedTrialError:
             return self._answer(Decision.CANCEL, "ended in Optuna's dashboard while it ran")
         if verdict.prune:
             return self._answer(Decision.PRUNE, verdict.reason)
         return Decision.CONTINUE
+
+    def _record(self, report: EpochReport) -> tuple[Standing, _Rivals]:
+        its = self._assignment
+        row = epoch_row(its.lease, its.number, its.attempt, report)
+
+        def work(connection: Connection) -> tuple[Standing, _Rivals]:
+            standing = write_epoch(connection, row)
+            holds = standing is Standing.HOLDS
+            return standing, self._rivals(connection, report) if holds else {}
+
+        return self._database.run(work)
+
+    def _rivals(self, connection: Connection, report: EpochReport) -> _Rivals:
+        """What the phase-aware pruner compares with; nothing at an epoch it does not judge."""
+        pruner = self._search.pruner
+        if pruner.kind != "phase_aware" or exemption(report, pruner):
+            return {}
+        first = report.step - min(report.epoch, pruner.window_epochs - 1)
+        steps = [step for step in self._steps(report) if step >= first]
+        return self._peers.read(connection, steps, report.daily.dates)
+
+    def _steps(self, report: EpochReport) -> list[int]:
+        return [step for step in sorted(self._own) if step <= report.step]
 
     def _answer(self, decision: Decision, reason: str) -> Decision:
         self.reason = reason
@@ -73,17 +109,11 @@ class EpochReporter:
         self._database.patiently(lambda: self._trial.report(report.smoothed, report.step))
         self._reported.add(report.step)
 
-    def _judge(self, report: EpochReport) -> Verdict:
-        if self._search.pruner.kind == "none":
-            return Verdict(False, "no pruner")
-        if self._search.pruner.kind != "phase_aware":
-            prune = self._database.patiently(self._trial.should_prune)
-            return Verdict(prune, f"{self._search.pruner.kind} pruner at step {report.step}")
-        return self._database.run(lambda connection: self._compare(connection, report))
-
-    def _compare(self, connection: Connection, report: EpochReport) -> Verdict:
+    def _judge(self, report: EpochReport, rivals: _Rivals) -> Verdict:
         pruner, objective = self._search.pruner, self._assignment.study.config.objective
-        first = report.step - min(report.epoch, pruner.window_epochs - 1)
-        own = [epoch for step, epoch in sorted(self._own.items()) if step <= report.step]
-        steps = [epoch.step for epoch in own if epoch.step >= first]
-        return decide(own, self._peers.read(connection, steps), pruner, objective)
+        if pruner.kind == "none":
+            return Verdict(False, "no pruner")
+        if pruner.kind != "phase_aware":
+            prune = self._database.patiently(self._trial.should_prune)
+            return Verdict(prune, f"{pruner.kind} pruner at step {report.step}")
+        return decide([self._own[s] for s in self._steps(report)], rivals, pruner, objective)

@@ -32,7 +32,8 @@ _ENGINE: dict[str, Any] = {
     # Small on purpose: every agent and every trial process holds a pool of its own.
     "pool_size": 2,
     "max_overflow": 1,
-    "pool_pre_ping": True,
+    # Not asked whether they live before each use: all work is repeated when its connection breaks.
+    "pool_pre_ping": False,
     "connect_args": {"connect_timeout": 5, "application_name": "atft-hpo"},
 }
 
@@ -61,6 +62,21 @@ class Database:
         def once() -> T:
             with self.engine.begin() as connection:
                 return work(connection)
+
+        return self.patiently(once)
+
+    def run_single(self, work: Callable[[Connection], T]) -> T:
+        """As `run`, but each statement is a transaction by itself: for work of a single one.
+
+        It saves the two messages that begin and end a transaction.
+
+        Raises:
+            StorageError: the database did not answer for `patience_seconds`.
+        """
+
+        def once() -> T:
+            with self.engine.connect() as connection:
+                return work(connection.execution_options(isolation_level="AUTOCOMMIT"))
 
         return self.patiently(once)
 

@@ -104,11 +104,13 @@ def optuna_study(
     pruner: optuna.pruners.BasePruner | None = None,
 ) -> optuna.Study:
     """Optuna's view of the study. Without a sampler it may be told and reported to, not asked."""
-    return optuna.Study(
-        name,
-        database.optuna_storage,
-        sampler=sampler or optuna.samplers.RandomSampler(),
-        pruner=pruner or optuna.pruners.NopPruner(),
+    return database.patiently(
+        lambda: optuna.Study(
+            name,
+            database.optuna_storage,
+            sampler=sampler or optuna.samplers.RandomSampler(),
+            pruner=pruner or optuna.pruners.NopPruner(),
+        )
     )
 
 

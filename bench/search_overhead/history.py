@@ -14,7 +14,7 @@ import numpy as np
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
-from sqlalchemy import Connection, Table, insert
+from sqlalchemy import Connection, Table, insert, text
 
 from atft_hpo.config.schema import PHASE_NAMES, Config
 from atft_hpo.service.epochs import encode_daily, encode_facts
@@ -72,6 +72,7 @@ def write_history(
         _our_trials(connection, study, numbers, ids, skills)
         for number, skill in zip(numbers, skills, strict=True):
             connection.execute(insert(epoch_table), list(_epochs(study, number, skill, rng)))
+    connection.execute(text("ANALYZE"))  # as autovacuum does while a study grows
 
 
 def _optuna_trials(

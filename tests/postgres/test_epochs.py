@@ -95,15 +95,31 @@ def test_peers_are_the_others_at_these_steps(
         lease = begin(database, study, take).lease
         for epoch in range(4):
             record_epoch(database, lease, number, 1, quick.fake_report(epoch, 4, 1.0, phase=1))
-    peers, steps = Peers("race", 1, most=5), [1001, 1002]
+    peers, steps = Peers("race", 1, most=5, series=("return_net", "ic")), [1001, 1002]
+    days = quick.fake_report(0, 4, 1.0).daily.dates
     for _ in range(2):  # from the database, and from what was read before
-        found = database.run(lambda c: peers.read(c, steps))
+        found = database.run(lambda c: peers.read(c, steps, days))
         assert {n: [e.step for e in epochs] for n, epochs in found.items()} == {
             0: steps,
             2: steps,
         }
     daily = database.run(lambda c: read_epochs(c, "race", 2))[2][1].daily
-    np.testing.assert_array_equal(found[2][0].daily.return_net, daily.return_net)
+    for name in ("dates", "return_net", "ic"):
+        np.testing.assert_array_equal(getattr(found[2][0].daily, name), getattr(daily, name))
+    assert np.isnan(found[2][0].daily.rank_ic).all()  # not read: nobody compares it
+
+
+def test_a_peer_of_other_days_is_read_whole(
+    database: Database, make_study: MakeStudy, take: Take, quick: Any
+) -> None:
+    lease = begin(database, make_study(), take).lease
+    report = quick.fake_report(0, 4, 1.0)
+    record_epoch(database, lease, 0, 1, report)
+    peers = Peers("race", 9, most=5, series=("return_net", "ic"))
+    other = report.daily.dates + 1
+    read = database.run(lambda c: peers.read(c, [0], other))[0][0].daily
+    np.testing.assert_array_equal(read.dates, report.daily.dates)
+    np.testing.assert_array_equal(read.turnover, report.daily.turnover)
 
 
 def test_only_the_newest_peers_are_read_and_each_series_once(
@@ -114,14 +130,16 @@ def test_only_the_newest_peers_are_read_and_each_series_once(
         lease = begin(database, study, take).lease
         for epoch in range(3 if number == 2 else 4):
             record_epoch(database, lease, number, 1, quick.fake_report(epoch, 4, 1.0, phase=1))
-    peers, read = Peers("race", 9, most=2), []
-    statements = lambda *args: read.append(args[2])  # noqa: E731
+    peers, read = Peers("race", 9, most=2, series=("return_net", "ic")), []
+    days = quick.fake_report(0, 4, 1.0).daily.dates
+    statements = lambda *args: read.append(args[3])  # noqa: E731
     event.listen(database.engine, "before_cursor_execute", statements)
-    assert list(database.run(lambda c: peers.read(c, [1001, 1002]))) == [3, 2]
-    assert list(database.run(lambda c: peers.read(c, [1001, 1002, 1003]))) == [3, 1]
+    assert list(database.run(lambda c: peers.read(c, [1001, 1002], days))) == [3, 2]
+    assert list(database.run(lambda c: peers.read(c, [1001, 1002, 1003], days))) == [3, 1]
     event.remove(database.engine, "before_cursor_execute", statements)
-    series = [text for text in read if ".daily" in text]
-    assert len(series) == 2  # of the second look, the newest step of 3 and all of 1
+    series = [(values["step"], values["numbers"]) for values in read if "numbers" in values]
+    assert series[:2] == [(1001, [3, 2]), (1002, [3, 2])]
+    assert series[2:] == [(1001, [1]), (1002, [1]), (1003, [3, 1])]
 
 
 def test_step_reported_before_is_not_reported_again(

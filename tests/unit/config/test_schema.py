@@ -155,3 +155,9 @@ def test_fewer_horizons_shorten_the_default_weights_only() -> None:
     assert config.phases.augmentation.patience == 5
     with pytest.raises(ConfigError, match="3 values for 2 horizons"):
         parse_config("[data]\nhorizons_days = [1, 5]\n[phases.gat]\nhorizon_weights = [1, 1, 1]\n")
+
+
+def test_a_pruner_that_could_never_compare_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"max_peers = 3, min_peers = 5.*raise max_peers"):
+        build_config({"search": {"pruner": {"max_peers": 3}}})
+    build_config({"search": {"pruner": {"max_peers": 3, "kind": "median"}}})

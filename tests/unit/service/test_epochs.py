@@ -2,40 +2,9 @@ import json
 import math
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from atft_hpo.service.epochs import decode_daily, decode_epoch, encode_daily, encode_facts
-from atft_hpo.training.report import DailySeries
-
-SERIES = ("ic", "rank_ic", "return_gross", "return_net", "turnover", "pure_rank_ic")
-FLOATS = st.floats(width=32)
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.data(), st.integers(0, 40))
-def test_daily_series_survive_bit_by_bit(data: st.DataObject, days: int) -> None:
-    dates_D = np.datetime64("1999-12-30") + np.arange(days)
-    series = {name: data.draw(hnp.arrays(np.float32, days, elements=FLOATS)) for name in SERIES}
-    read = decode_daily(encode_daily(DailySeries(dates=dates_D, **series)))
-    assert np.array_equal(read.dates, dates_D)
-    assert read.dates.dtype == np.dtype("datetime64[D]")
-    for name in SERIES:
-        assert np.array_equal(getattr(read, name), series[name], equal_nan=True)
-        assert getattr(read, name).dtype == np.float32
-
-
-def test_a_series_stored_before_there_was_pure_rank_ic_is_read() -> None:
-    dates_D = np.datetime64("2024-01-01") + np.arange(7)
-    rows = {name: np.full(7, i, dtype=np.float32) for i, name in enumerate(SERIES)}
-    stored = encode_daily(DailySeries(dates=dates_D, **rows))
-    read = decode_daily(stored[: -4 * 7])
-    assert np.isnan(read.pure_rank_ic).all()
-    assert (read.turnover == 4.0).all()
-    assert np.array_equal(read.dates, dates_D)
+from atft_hpo.service.epochs import decode_epoch, encode_facts
 
 
 def test_facts_are_json_and_nan_comes_back(quick: Any) -> None:
