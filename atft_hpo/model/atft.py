@@ -166,7 +166,8 @@ class ATFT(nn.Module):
         neighbours_SNK = of_days[3]
         days = max(1, self.chunk_tokens // max(1, neighbours_SNK.shape[1]))
         if not torch.is_grad_enabled() or days >= len(neighbours_SNK):
-            return _computed(self.graph, *of_days, recompute=False)
+            whole: Tensor = self.graph(*of_days)
+            return whole
         parts = [_computed(self.graph, *part, recompute=True) for part in _chunks(of_days, days)]
         return torch.cat(parts)
 

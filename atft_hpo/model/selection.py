@@ -72,7 +72,8 @@ class VariableSelection(nn.Module):
     def table(self) -> Tensor:
         """The networks of one number at the knots, [F, M, H]: once a step, for all its tokens."""
         with torch.autocast(self.knots.device.type, enabled=False):
-            return self.networks(self.knots.expand(self.tabulated, -1)).mT
+            value_FHM: Tensor = self.networks(self.knots.expand(self.tabulated, -1))
+        return value_FHM.mT
 
     def forward(
         self, x_NTF: Tensor, alive_NT: Tensor, channels: Mapping[str, Tensor], table_FMH: Tensor
