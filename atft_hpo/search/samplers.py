@@ -37,7 +37,9 @@ def make_sampler(config: SamplerConfig, space: Mapping[str, Domain]) -> BaseSamp
             f"search.sampler.kind is 'cmaes', but the space has {len(numeric)} numeric keys; "
             "it needs at least 2: use 'tpe'"
         )
-    builders = {"tpe": TpeBuilder(), "gp": _gp, "random": _random, "cmaes": _cmaes}
+    builders: dict[str, Callable[[SamplerConfig, int], BaseSampler]] = {
+        "tpe": TpeBuilder(), "gp": _gp, "random": _random, "cmaes": _cmaes,
+    }  # fmt: skip
     return SeededByTrial(builders[config.kind], config)
 
 

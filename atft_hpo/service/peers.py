@@ -8,11 +8,12 @@ in its window. So no more than the newest `most` peers are looked at, each epoch
 the database cuts out the rows that are compared: a third of the bytes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from atft_hpo.search.records import EpochSeries
 from atft_hpo.service.daily import decode_daily, decode_rows, encode_dates, place_of
@@ -20,20 +21,35 @@ from atft_hpo.service.daily import decode_daily, decode_rows, encode_dates, plac
 _Key = tuple[int, int]
 """Trial number and step."""
 
-_NEWEST = text("""
-    SELECT number FROM atft_epoch WHERE study = :study AND step = :step AND number <> :number
-    ORDER BY number DESC LIMIT :most
-""")
-_SERIES = text("""
-    SELECT number, same_days, CASE WHEN same_days
-        THEN substring(daily FROM :first_0 FOR :size) || substring(daily FROM :first_1 FOR :size)
+_ROWS = """
+    SELECT number, same_days, CASE
+        WHEN number = ANY(:known) THEN NULL
+        WHEN same_days THEN substring(daily FROM :first_0 FOR :size)
+                            || substring(daily FROM :first_1 FOR :size)
         ELSE daily END
     FROM (
         SELECT number, daily, substring(daily FROM 1 FOR length(:dates)) = :dates AS same_days
-        FROM atft_epoch WHERE study = :study AND step = :step AND number = ANY(:numbers)
+        FROM ({chosen}) c OFFSET 0
     ) e
-""")
-"""Of other days, everything is read: it is for the pruner to say what is wrong."""
+"""
+"""Of other days, everything is read: it is for the pruner to say what is wrong. OFFSET 0: the days
+are compared once."""
+_NEWEST = text(
+    _ROWS.format(
+        chosen="""
+    SELECT number, daily FROM atft_epoch WHERE study = :study AND step = :step AND number <> :number
+    ORDER BY number DESC LIMIT :most
+"""
+    )
+)
+_GIVEN = text(
+    _ROWS.format(
+        chosen="""
+    SELECT number, daily FROM atft_epoch
+    WHERE study = :study AND step = :step AND number = ANY(:numbers)
+"""
+    )
+)
 
 
 class Peers:
@@ -52,38 +68,39 @@ class Peers:
 
         Series of `dates_D` have that very array as their dates.
         """
-        numbers = self._numbers(connection, steps[-1])
-        wanted = [(number, step) for step in steps for number in numbers]
-        self._known = {key: self._known[key] for key in wanted if key in self._known}
-        for step in steps:
+        *earlier, last = steps
+        known = [number for number, step in self._known if step == last]
+        newest = {"number": self._number, "most": self._most, "known": known}
+        numbers = self._rows(connection, _NEWEST, last, dates_D, newest)
+        wanted = {(number, step) for step in steps for number in numbers}
+        self._known = {key: epoch for key, epoch in self._known.items() if key in wanted}
+        for step in earlier:
             missing = [number for number in numbers if (number, step) not in self._known]
-            self._known |= dict(self._series(connection, step, missing, dates_D))
+            if missing:
+                given = {"numbers": missing, "known": []}
+                self._rows(connection, _GIVEN, step, dates_D, given)
         return {
             number: [self._known[number, s] for s in steps if (number, s) in self._known]
             for number in numbers
         }
 
-    def _numbers(self, connection: Connection, step: int) -> Sequence[int]:
-        values = {"study": self._study, "step": step, "number": self._number, "most": self._most}
-        return connection.execute(_NEWEST, values).scalars().all()
-
-    def _series(
+    def _rows(
         self,
         connection: Connection,
+        query: TextClause,
         step: int,
-        numbers: Sequence[int],
         dates_D: NDArray[np.datetime64],
-    ) -> Iterable[tuple[_Key, EpochSeries]]:
-        if not numbers:
-            return
+        values: dict[str, Any],
+    ) -> list[int]:
+        """Numbers of the epochs found; those that were read are known afterwards."""
         (first, size), (second, _) = (place_of(name, len(dates_D)) for name in self._names)
-        values = {
-            "study": self._study, "step": step, "numbers": numbers,
-            "dates": encode_dates(dates_D), "first_0": first, "first_1": second, "size": size,
-        }  # fmt: skip
-        for number, same_days, data in connection.execute(_SERIES, values):
-            content = bytes(data)
-            daily = (
-                decode_rows(content, dates_D, self._names) if same_days else decode_daily(content)
-            )
-            yield (number, step), EpochSeries(step, daily)
+        cut = {"first_0": first, "first_1": second, "size": size, "dates": encode_dates(dates_D)}
+        rows = connection.execute(query, {"study": self._study, "step": step, **cut, **values})
+        numbers = []
+        for number, same_days, content in rows:
+            numbers.append(number)
+            if content is not None:
+                data = bytes(content)
+                rows_of = decode_rows(data, dates_D, self._names) if same_days else None
+                self._known[number, step] = EpochSeries(step, rows_of or decode_daily(data))
+        return numbers
