@@ -205,16 +205,16 @@ def stages(bench: Bench) -> None:
         "selection": lambda: _selection(run, batch),
         "forward": lambda: _forward(run, batch),
         "loss": lambda: loss_gradient(_cached(run, batch), targets, rules),
-        "step": lambda: train_step(run, batch, targets, rules, 1.0, "bench"),
+        "step": lambda: train_step(run, batch, rules, 1.0),
     }
     for name, action in timed.items():
         result[f"{name}_ms"] = 1000 * best_seconds(action, 5)
         bench.keep("stages", result)
     with FlopCounterMode(display=False) as counter:
-        train_step(run, batch, targets, rules, 1.0, "bench")
+        train_step(run, batch, rules, 1.0)
     result["tflop_per_step"] = counter.get_total_flops() / 1e12
     result["tflops"] = 1000 * result["tflop_per_step"] / result["step_ms"]
-    result["samples_per_second"] = 1000 * targets.samples / result["step_ms"]
+    result["samples_per_second"] = 1000 * float(targets.samples) / result["step_ms"]
     result |= _peak(bench)
     bench.keep("stages", result)
 

@@ -42,7 +42,7 @@ from atft_hpo.data.batch import Batch
 from atft_hpo.data.slices import SliceIndex
 from atft_hpo.model.atft import ATFT, MODULES
 from atft_hpo.training.epoch import train_step
-from atft_hpo.training.losses import LossRules, SliceTargets
+from atft_hpo.training.losses import LossRules
 from atft_hpo.training.phases import phases_of
 from atft_hpo.training.state import RunState
 from processes import begin_worker
@@ -154,7 +154,7 @@ def measure(config: Config, stocks: int, days: int, threads: int, folder: Path) 
 def _step(run: RunState, batch: Batch) -> None:
     phase = next(phase for phase in phases_of(run.config) if phase.name == "gat")
     rules = LossRules.of(run.config, phase.config)
-    train_step(run, batch, SliceTargets.of(batch), rules, 1.0, "bench")
+    train_step(run, batch, rules, 1.0)
 
 
 def selection_shares(model: ATFT, batch: Batch) -> tuple[float, float, float]:

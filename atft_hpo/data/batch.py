@@ -42,13 +42,15 @@ class Batch:
     """Index in the panel of the first of the S days."""
     stocks: Tensor
     """int64 [N]: indices of the stocks in the panel."""
+    sectors: int
+    """`sector_N` is below this."""
     base_NSQ: Tensor | None = None
     """float32: a forecast that the model corrects (`model.trees`), 0 where dead; None = none."""
     channels: Mapping[str, Tensor] | None = None
     """What the model's decompositions say of `x_NTF`, float32 [N, T, F_fan, c] each; None = not
     computed yet (the model does)."""
-    channel_columns: tuple[int, ...] = ()
-    """The F_fan columns of `x_NTF` that `channels` are of."""
+    channel_columns: Tensor | None = None
+    """int64: the F_fan columns of `x_NTF` that `channels` are of."""
 
     def to(self, device: torch.device) -> "Batch":
         """The same slice on `device`."""

@@ -6,7 +6,8 @@
     for index in source.evaluation_plan(source.split.validation): ...
 
 Labels, graph and universe live on the device. Features are read from the memory map, slice by
-slice, or are resident where the device is CUDA and half its free memory holds them.
+slice, or are resident where the device is CUDA and half its free memory holds them. Nothing here
+waits for a GPU: what a plan must know of the data it reads on the host.
 """
 
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ class SliceIndex:
     """C: days before them."""
     stocks: NDArray[np.int64]
     """Ascending panel indices; each is alive on some of the C + S days."""
+    labelled: bool = True
+    """Whether any of them has a label on any of the S days: without one there is no loss."""
 
 
 class SliceSource:
@@ -55,9 +58,12 @@ class SliceSource:
         self._sector_N = torch.from_numpy(panel.sector).to(device)
         masked = np.where(panel.alive[..., None], panel.targets, np.float32(np.nan))
         self._return_DNQ = torch.from_numpy(masked).to(device)
-        self._label_DNQ = torch.from_numpy(loss_labels(panel, masked, config.loss)).to(device)
+        label_DNQ = loss_labels(panel, masked, config.loss)
+        self._label_DNQ = torch.from_numpy(label_DNQ).to(device)
+        self._labelled_DN = np.isfinite(label_DNQ).any(axis=2) & panel.alive
         self._neighbours_GNK = torch.from_numpy(self.graph.neighbours_GNK).to(device)
         self._edges_GNKE = torch.from_numpy(self.graph.edges_GNKE).to(device)
+        self._graph_of_day_D = torch.from_numpy(self.graph.graph_of_day_D).to(device).long()
         self._resident_DNF = resident_features(panel, device)
         self._exposures: dict[range, Exposures] = {}
         self._base_DNQ: Tensor | None = None
@@ -127,12 +133,12 @@ class SliceSource:
 
     def batch(self, index: SliceIndex) -> Batch:
         """The tensors of one slice. Labels stand on its S days only."""
-        stocks = torch.from_numpy(index.stocks).to(self.device)
+        stocks = _sent(torch.from_numpy(index.stocks), self.device)
         span = slice(index.days.start - index.context, index.days.stop)
         days = slice(index.days.start, index.days.stop)
         neighbours_SNK, edge_SNKE = self._edges_of(index, stocks)
         return Batch(
-            x_NTF=self._features(span, stocks),
+            x_NTF=self._features(span, index, stocks),
             alive_NT=self._alive_DN[span, stocks].T.contiguous(),
             sector_N=self._sector_N[stocks],
             label_NSQ=self._label_DNQ[days, stocks].transpose(0, 1).contiguous(),
@@ -142,6 +148,7 @@ class SliceSource:
             context=index.context,
             first_day=index.days.start,
             stocks=stocks,
+            sectors=int(self.panel.sector[index.stocks].max(initial=0)) + 1,
             base_NSQ=self._base(days, stocks),
         )
 
@@ -155,17 +162,18 @@ class SliceSource:
         context = min(self._config.context_days, days.start)
         if stocks is None:
             stocks = np.flatnonzero(self.panel.alive[days.start - context : days.stop].any(axis=0))
-        return SliceIndex(days, context, stocks)
+        labelled = self._labelled_DN[days.start : days.stop, stocks].any()
+        return SliceIndex(days, context, stocks, bool(labelled))
 
-    def _features(self, span: slice, stocks: Tensor) -> Tensor:
+    def _features(self, span: slice, index: SliceIndex, stocks: Tensor) -> Tensor:
         """float32 [N, T, F] on the device."""
         if self._resident_DNF is not None:
             x_TNF = self._resident_DNF[span]
         else:
-            x_TNF, stocks = self.panel.features_tensor(span), stocks.cpu()
+            x_TNF, stocks = self.panel.features_tensor(span), torch.from_numpy(index.stocks)
         if len(stocks) < self.stock_count:
             x_TNF = x_TNF.index_select(1, stocks)
-        x_NTF = x_TNF.to(self.device).transpose(0, 1)
+        x_NTF = _sent(x_TNF, self.device).transpose(0, 1)
         return x_NTF.to(torch.float32, memory_format=torch.contiguous_format)
 
     def _edges_of(self, index: SliceIndex, stocks: Tensor) -> tuple[Tensor, Tensor]:
@@ -174,7 +182,7 @@ class SliceSource:
         An edge stands where both ends are alive that day and in the slice.
         """
         days = slice(index.days.start, index.days.stop)
-        graph_S = torch.from_numpy(self.graph.graph_of_day_D[days]).to(self.device).long()
+        graph_S = self._graph_of_day_D[days]
         if not len(self._neighbours_GNK):
             shape = (len(index.days), len(stocks), self._neighbours_GNK.shape[2])
             none = torch.full(shape, -1, dtype=torch.int64, device=self.device)
@@ -201,6 +209,13 @@ def loss_labels(
         styles_DNK = style_ranks(panel)
         return_DNQ = pure_labels(return_DNQ, panel.alive, panel.sector, styles_DNK)
     return ranked_labels(return_DNQ, panel.alive)
+
+
+def _sent(values: Tensor, device: torch.device) -> Tensor:
+    """`values` on `device`; a GPU copies from pinned memory while the host goes on."""
+    if device.type == "cuda" and values.device.type == "cpu":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
 
 
 def resident_features(panel: Panel, device: torch.device) -> Tensor | None:

@@ -95,11 +95,11 @@ def mask_inputs(batch: Batch, features: float, days: float, generator: torch.Gen
     keep_F = ~_chosen(batch.x_NTF.shape[2], features, generator)
     keep_T = ~_chosen(batch.x_NTF.shape[1], days, generator)
     keep_TF = keep_T[:, None] & keep_F[None, :]
-    keep_TFc = keep_TF[:, list(batch.channel_columns), None]
+    columns = batch.channel_columns
     return dataclasses.replace(
         batch,
         x_NTF=batch.x_NTF * keep_TF,
-        channels=_each(batch, lambda c_NTFc: c_NTFc * keep_TFc),
+        channels=_each(batch, lambda c_NTFc: c_NTFc * keep_TF[:, columns, None]),
     )
 
 

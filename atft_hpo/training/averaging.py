@@ -44,8 +44,8 @@ class Averages:
             return
         self._steps += 1
         decay = min(self._config.ema_decay, (1 + self._steps) / (10 + self._steps))
-        for name, parameter in model.named_parameters():
-            self._ema[name].lerp_(parameter, 1.0 - decay)
+        parameters: list[Tensor] = [parameter for _, parameter in model.named_parameters()]
+        torch._foreach_lerp_(list(self._ema.values()), parameters, 1.0 - decay)
 
     def after_epoch(self, model: nn.Module) -> None:
         """Remember the weights of an epoch of the last phase."""

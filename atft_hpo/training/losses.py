@@ -17,6 +17,7 @@ are not computed.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -84,6 +85,8 @@ class SliceTargets:
     """Raw one-day return; NaN = missing."""
     alive_SN: Tensor
     sector_N: Tensor
+    sectors: int
+    """`sector_N` is below this."""
 
     @classmethod
     def of(cls, batch: Batch) -> "SliceTargets":
@@ -97,12 +100,13 @@ class SliceTargets:
             return_SN=batch.return_NSQ[:, :, 0].T.float(),
             alive_SN=alive_SN,
             sector_N=batch.sector_N,
+            sectors=batch.sectors,
         )
 
     @property
-    def samples(self) -> int:
-        """Live stock-days with a label of any horizon."""
-        return int(self.mask_SNQ.any(dim=2).sum())
+    def samples(self) -> Tensor:
+        """Live stock-days with a label of any horizon, on the device."""
+        return self.mask_SNQ.any(dim=2).sum()
 
 
 def loss_terms(
@@ -120,7 +124,7 @@ def loss_terms(
         weights_SN = slice_portfolio(point_SNQ[..., rules.horizon], targets.alive_SN, rules)
         terms["sharpe"] = lambda: sharpe_loss(weights_SN, targets, rules)
         terms["turnover"] = lambda: diff.turnover(weights_SN).mean()
-        terms["exposure"] = lambda: exposure_loss(weights_SN, targets.sector_N)
+        terms["exposure"] = lambda: exposure_loss(weights_SN, targets.sector_N, targets.sectors)
     return {name: term() for name, term in terms.items() if getattr(rules.weights, name) > 0}
 
 
@@ -167,7 +171,7 @@ def loss_gradient(forecast: ForecastLike, targets: SliceTargets, rules: LossRule
     }
     norms = {name: _norm(parts) for name, parts in gradients.items()}
     weights = {name: getattr(rules.weights, name) for name in terms}
-    factors = {name: norms[name].new_tensor(weight) for name, weight in weights.items()}
+    factors = {name: torch.full_like(norms[name], weight) for name, weight in weights.items()}
     if rules.settings.balance == "gradient":
         heaviest = max(weights, key=lambda name: (name == "point", weights[name]))
         factors = {
@@ -200,7 +204,7 @@ def point_loss(point_SNQ: Tensor, targets: SliceTargets, rules: LossRules) -> Te
 
 def pinball_loss(quantiles_SNQP: Tensor, targets: SliceTargets, rules: LossRules) -> Tensor:
     """Mean over levels of max(τ e, (τ − 1) e), e = label − quantile (Koenker & Bassett 1978)."""
-    level_P = quantiles_SNQP.new_tensor(rules.levels)
+    level_P = _constant(rules.levels, quantiles_SNQP.dtype, quantiles_SNQP.device)
     error_SNQP = targets.label_SNQ[..., None] - quantiles_SNQP
     loss_SNQ = torch.maximum(level_P * error_SNQP, (level_P - 1) * error_SNQP).mean(dim=3)
     return _over_horizons(torch.where(targets.mask_SNQ, loss_SNQ, 0.0), targets.mask_SNQ, rules)
@@ -233,9 +237,8 @@ def sharpe_loss(weights_SN: Tensor, targets: SliceTargets, rules: LossRules) -> 
     return -diff.sharpe_annual(net_S, measured_S)
 
 
-def exposure_loss(weights_SN: Tensor, sector_N: Tensor) -> Tensor:
+def exposure_loss(weights_SN: Tensor, sector_N: Tensor, sectors: int) -> Tensor:
     """Mean over days and sectors of the squared net weight of a sector."""
-    sectors = int(sector_N.max()) + 1
     net_SG = weights_SN.new_zeros(len(weights_SN), sectors).index_add(1, sector_N, weights_SN)
     return (net_SG**2).mean()
 
@@ -263,6 +266,12 @@ def _correlation_loss(
 def _over_horizons(value_SNQ: Tensor, mask_SNQ: Tensor, rules: LossRules) -> Tensor:
     """Weighted mean over horizons of each one's mean over labelled cells; value is 0 elsewhere."""
     count_Q = mask_SNQ.sum(dim=(0, 1))
-    weight_Q = value_SNQ.new_tensor(rules.horizon_weights) * (count_Q > 0)
+    weight_Q = _constant(rules.horizon_weights, value_SNQ.dtype, value_SNQ.device) * (count_Q > 0)
     mean_Q = value_SNQ.sum(dim=(0, 1)) / count_Q.clamp(min=1)
     return (weight_Q * mean_Q).sum() / weight_Q.sum().clamp(min=1e-12)
+
+
+@cache
+def _constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """`values` on `device`, made once: a GPU waits for what the host sends it."""
+    return torch.tensor(values, dtype=dtype, device=device)

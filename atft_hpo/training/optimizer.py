@@ -6,7 +6,7 @@ has one too, with decay: it begins when the rates are falling.
 """
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from atft_hpo.config.schema import OptimConfig
 from atft_hpo.model.atft import ATFT
@@ -56,6 +56,6 @@ def forget_frozen(optimizer: torch.optim.Optimizer) -> None:
                 optimizer.state.pop(parameter, None)
 
 
-def trainable(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+def trainable(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     """All parameters that are not frozen."""
     return [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]

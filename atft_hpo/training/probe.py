@@ -82,13 +82,13 @@ class Probe:
             started = time.perf_counter()
             self._step()
             times.append(time.perf_counter() - started)
-        rate = targets.samples / statistics.median(times)
+        rate = float(targets.samples) / statistics.median(times)
         return Pace(rate, *self._memory())
 
     def _step(self) -> None:
-        targets = SliceTargets.of(self._batch)
         self.model.train()
-        train_step(self, self._batch, targets, self._rules, 1.0, "probe")
+        numbers = train_step(self, self._batch, self._rules, 1.0)
+        float(numbers.values["loss"])  # a GPU has then done the step
 
     def _forecast(self) -> None:
         batch = self._random(self._evaluated)
@@ -113,6 +113,7 @@ class Probe:
             x_NTF=x_NTF,
             alive_NT=torch.ones(stocks, context + days, dtype=torch.bool),
             sector_N=torch.randint(0, inputs.sectors, (stocks,), generator=draw),
+            sectors=inputs.sectors,
             label_NSQ=torch.randn(stocks, days, horizons, generator=draw),
             return_NSQ=0.01 * torch.randn(stocks, days, horizons, generator=draw),
             neighbours_SNK=near_NK.T.expand(days, stocks, neighbours).contiguous(),

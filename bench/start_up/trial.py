@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
 
     _wrap(Panel, "open", marks, before="assigned", after="panel_opened")
     _wrap(loop, "train_epoch", marks, before="begun")
-    _wrap(epoch, "train_step", marks, after="first_step", then=end_here)
+    _wrap(epoch, "step", marks, after="first_step", then=end_here)
     return trial_process.main(arguments)
 
 

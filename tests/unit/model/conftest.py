@@ -41,6 +41,7 @@ def _make_batch(
         x_NTF=x_NTF,
         alive_NT=alive_NT,
         sector_N=torch.randint(0, SECTORS, (stocks,), generator=g),
+        sectors=SECTORS,
         label_NSQ=torch.randn(stocks, days, HORIZONS, generator=g),
         return_NSQ=torch.randn(stocks, days, HORIZONS, generator=g) * 0.01,
         neighbours_SNK=neighbours_SNK,

@@ -38,6 +38,7 @@ def batch() -> Batch:
         x_NTF=x * alive[..., None],
         alive_NT=alive,
         sector_N=torch.zeros(STOCKS, dtype=torch.int64),
+        sectors=1,
         label_NSQ=label,
         return_NSQ=label * 0.01,
         neighbours_SNK=neighbours,
@@ -175,7 +176,7 @@ def with_channels(batch: Batch) -> Batch:
     column_NTF = batch.x_NTF[..., [3, 5]]
     one = torch.ones_like(column_NTF)
     channels = {"fan": torch.stack([column_NTF, one], dim=-1)}
-    return dataclasses.replace(batch, channels=channels, channel_columns=(3, 5))
+    return dataclasses.replace(batch, channels=channels, channel_columns=torch.tensor([3, 5]))
 
 
 def test_channels_are_masked_with_their_feature(batch: Batch, generator: torch.Generator) -> None:

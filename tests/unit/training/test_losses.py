@@ -45,6 +45,7 @@ def draw(seed: int = 0, gaps: float = 0.2) -> tuple[ForecastLike, SliceTargets]:
         return_SN=(0.01 * label[..., 0]).masked_fill(~mask[..., 0], torch.nan),
         alive_SN=torch.ones(DAYS, STOCKS, dtype=torch.bool),
         sector_N=torch.arange(STOCKS) % 3,
+        sectors=3,
     )
     return ForecastLike(point.requires_grad_(), quantiles.requires_grad_()), targets
 
@@ -116,7 +117,7 @@ def test_sharpe_falls_with_a_better_score_and_with_cost() -> None:
 
 def test_exposure_by_hand() -> None:
     weights = torch.tensor([[0.5, -0.25, -0.25], [0.5, -0.5, 0.0]])
-    found = losses.exposure_loss(weights, torch.tensor([0, 0, 1]))
+    found = losses.exposure_loss(weights, torch.tensor([0, 0, 1]), 2)
     expected = (0.25**2 + 0.25**2 + 0.0 + 0.0) / 4
     assert found.item() == pytest.approx(expected)
 
@@ -183,7 +184,7 @@ def test_targets_drop_context_and_dead_cells() -> None:
     alive[1, 3], alive[2, :3] = False, False
     batch = Batch(
         x_NTF=torch.zeros(STOCKS, DAYS + 3, 1), alive_NT=alive, label_NSQ=label,
-        return_NSQ=label * 0.01, sector_N=torch.zeros(STOCKS, dtype=torch.int64),
+        return_NSQ=label * 0.01, sector_N=torch.zeros(STOCKS, dtype=torch.int64), sectors=1,
         neighbours_SNK=torch.full((DAYS, STOCKS, 1), -1), edge_SNKE=torch.zeros(DAYS, STOCKS, 1, 2),
         context=3, first_day=10, stocks=torch.arange(STOCKS),
     )  # fmt: skip
