@@ -36,7 +36,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from atft_hpo.config.schema import Config
+from atft_hpo.config.schema import Config, RuntimeConfig
 from atft_hpo.config.toml import load_config, with_values
 from atft_hpo.data.batch import Batch
 from atft_hpo.data.slices import SliceIndex
@@ -80,7 +80,7 @@ class Measured:
 
 def main(
     stocks: Annotated[str, typer.Option(help="Stock counts.")] = "200,1000,4000",
-    days: Annotated[int, typer.Option(min=1, help="Days of a slice.")] = 60,
+    days: Annotated[int, typer.Option(min=1, help="Days of a slice.")] = 120,
     threads: Annotated[int, typer.Option(min=0, help="0 = all cores.")] = 0,
     precision: Annotated[Literal["float32", "bf16"], typer.Option()] = "float32",
     study: Annotated[Path, typer.Option(help="Its model.")] = STUDY,
@@ -120,7 +120,8 @@ def measure(config: Config, stocks: int, days: int, threads: int, folder: Path) 
     """All about one stock count."""
     torch.set_num_threads(threads)
     context = config.slices.context_days
-    config = with_values(config, {"graph.window_days": WARM_UP_DAYS, "slices.days": days})
+    values = {"graph.window_days": WARM_UP_DAYS, "slices.days": days, "slices.stocks": None}
+    config = with_values(config, values | {"runtime.chunk_tokens": RuntimeConfig().chunk_tokens})
     last = WARM_UP_DAYS + context + days
     out = folder / f"{stocks}-{last}"
     panel = write_panel(out, last + max(config.data.horizons_days) + 2, stocks, config.data)
