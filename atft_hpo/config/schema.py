@@ -462,9 +462,9 @@ class RuntimeConfig(Section):
     threads: Count | None = None
     """CPU threads of a trial; when absent, a short measurement divides the cores among trials."""
     chunk_tokens: Count = 8192
-    """Stock-days, context included, that a training step computes at a time; where a slice has
-    more, all are computed a second time for the gradient. Bounds memory; only the draws of dropout
-    depend on it."""
+    """Stock-days, context included, that a training step computes at a time. It keeps what it needs
+    of eight times as many; more are computed a second time for the gradient. Bounds memory; only
+    the draws of dropout depend on it."""
 
 
 class Provenance(Section):

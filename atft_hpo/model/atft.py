@@ -10,9 +10,9 @@ each stock alone. The optional modules (FAN, SAN, graph) enter through strengths
 zero: switched on, they leave the function as it was and learn from the first step; switched off,
 they are not computed. It knows nothing of losses, phases or where a batch comes from.
 
-Memory does not grow with the slice but by its inputs and one state of H numbers per stock and day:
-`chunk_tokens` stock-days at a time are computed, and computed again in the backward pass (Chen et
-al. 2016, "Training Deep Nets with Sublinear Memory Cost").
+Memory is bounded: `chunk_tokens` stock-days are computed at a time, and beyond the first
+`KEPT_CHUNKS` computed again in the backward pass (Chen et al. 2016, "Training Deep Nets with
+Sublinear Memory Cost"). From there on it grows with the slice by inputs and states alone.
 """
 
 from collections.abc import Callable, Iterable
@@ -47,6 +47,9 @@ from atft_hpo.model.temporal import BandAttention, FeedForward, Recurrence, Stat
 from atft_hpo.model.trees import Forest
 
 MODULES = ("fan", "san", "graph")
+KEPT_CHUNKS = 8
+"""Chunks of a slice whose intermediates are kept for the gradient: 1.3 GiB of them at H = 64, 395
+features and 8,192 tokens each. Computing them again costs half a step."""
 _MAIN = FAN_CHANNELS.index("main")
 
 
@@ -129,11 +132,11 @@ class ATFT(nn.Module):
         per_stock = (batch.x_NTF, batch.alive_NT, batch.sector_N, *given.values())
         stocks = max(1, self.chunk_tokens // batch.x_NTF.shape[1])
         table_FMH = self.selection.table()
-        parts = []
+        parts: list[dict[str, Tensor]] = []
         for x_NTF, alive_NT, sector_N, *channels in _chunks(per_stock, stocks):
             known = dict(zip(given, channels, strict=True)) if batch.channels is not None else None
             arguments = (x_NTF, alive_NT, sector_N, batch.context, known, table_FMH)
-            recompute = len(x_NTF) < len(batch.x_NTF)
+            recompute = len(parts) >= KEPT_CHUNKS
             parts.append(_computed(self._trunk, *arguments, recompute=recompute))
         return {name: torch.cat([p[name] for p in parts]).transpose(0, 1) for name in parts[0]}
 
@@ -162,7 +165,7 @@ class ATFT(nn.Module):
         return found
 
     def _messages(self, *of_days: Tensor) -> Tensor:
-        """The graph's messages [S, N, H], some days at a time."""
+        """The graph's messages [S, N, H], some days at a time; none are kept, being K-fold."""
         neighbours_SNK = of_days[3]
         days = max(1, self.chunk_tokens // max(1, neighbours_SNK.shape[1]))
         if not torch.is_grad_enabled() or days >= len(neighbours_SNK):
