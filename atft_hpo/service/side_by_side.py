@@ -147,9 +147,11 @@ def _train(part: Part, line: Connection) -> None:
     from atft_hpo.data.panel import Panel
     from atft_hpo.results.hardware import HardwareMonitor
     from atft_hpo.service.work import pick_device
+    from atft_hpo.training.memory import keep_freed_memory
     from atft_hpo.training.probe import Probe
 
     torch.set_num_threads(part.place.threads)
+    keep_freed_memory()
     device = pick_device(part.settings)
     on_cpu = device.type == "cpu"
     panel = Panel.open(part.panel)

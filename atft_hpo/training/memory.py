@@ -3,8 +3,7 @@
     keep_freed_memory()     # once, before training
 
 A training step allocates and frees the same tensors over and over. Left to itself, glibc hands each
-large one back to the system and gets it anew, and the system clears every page of it again: a
-matrix product into fresh memory takes two to five times as long.
+large one back to the system and gets it anew, and the system clears every page of it again.
 """
 
 import ctypes
