@@ -22,7 +22,7 @@ class Batch:
     """
 
     x_NTF: Tensor
-    """float32 (or the store's type): normalised features, missing cells 0."""
+    """The store's type (float16 or bfloat16) or float32: normalised features, missing cells 0."""
     alive_NT: Tensor
     """bool: the stock is in the universe that day."""
     sector_N: Tensor

@@ -166,15 +166,14 @@ class SliceSource:
         return SliceIndex(days, context, stocks, bool(labelled))
 
     def _features(self, span: slice, index: SliceIndex, stocks: Tensor) -> Tensor:
-        """float32 [N, T, F] on the device."""
+        """[N, T, F] in the store's type on the device; half of what float32 would take."""
         if self._resident_DNF is not None:
             x_TNF = self._resident_DNF[span]
         else:
             x_TNF, stocks = self.panel.features_tensor(span), torch.from_numpy(index.stocks)
         if len(stocks) < self.stock_count:
             x_TNF = x_TNF.index_select(1, stocks)
-        x_NTF = _sent(x_TNF, self.device).transpose(0, 1)
-        return x_NTF.to(torch.float32, memory_format=torch.contiguous_format)
+        return _sent(x_TNF, self.device).transpose(0, 1).contiguous()
 
     def _edges_of(self, index: SliceIndex, stocks: Tensor) -> tuple[Tensor, Tensor]:
         """Neighbours [S, N, K] as positions within `stocks`, and edges [S, N, K, E].

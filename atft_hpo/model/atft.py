@@ -11,22 +11,22 @@ zero: switched on, they leave the function as it was and learn from the first st
 they are not computed. It knows nothing of losses, phases or where a batch comes from.
 
 Memory is bounded: `chunk_tokens` stock-days are computed at a time, and beyond the first
-`KEPT_CHUNKS` computed again in the backward pass (Chen et al. 2016, "Training Deep Nets with
-Sublinear Memory Cost"). From there on it grows with the slice by inputs and states alone.
+`KEPT_CHUNKS` computed again in the backward pass (see `chunks`). From there on it grows with the
+slice by what a stock-day has: inputs, two states with their gradients, forecasts.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from atft_hpo.config.schema import ModelConfig
 from atft_hpo.data.batch import Batch
 from atft_hpo.errors import ConfigError
+from atft_hpo.model.chunks import in_chunks
 from atft_hpo.model.graph import GraphAttention
 from atft_hpo.model.heads import (
     START_SPREAD,
@@ -114,31 +114,36 @@ class ATFT(nn.Module):
     def forward(self, batch: Batch) -> Forecast:
         """Forecasts for the S slice days of `batch`, float32; see `Forecast`."""
         by_stock = self._by_stock(batch)
-        state_SNH = by_stock["state"]
+        given = {name: found.transpose(0, 1) for name, found in by_stock.items()}
         if "graph" in self.active:
-            alive_SN = batch.alive_NT[:, batch.context :].T
-            nodes = (by_stock["code"], state_SNH, alive_SN)
-            state_SNH = state_SNH + self._messages(*nodes, batch.neighbours_SNK, batch.edge_SNKE)
-        forecast: Forecast = self.heads(state_SNH)
-        if "shift" in by_stock:
-            forecast = forecast.shifted(by_stock["shift"])
+            given["alive"] = batch.alive_NT[:, batch.context :].T
+            given["neighbours"], given["edge"] = batch.neighbours_SNK, batch.edge_SNKE
         if self.correction is not None and batch.base_NSQ is not None:
-            forecast = self.correction(forecast, batch.base_NSQ.transpose(0, 1))
-        return forecast
+            given["base"] = batch.base_NSQ.transpose(0, 1)
+
+        def of_days(*tensors: Tensor) -> dict[str, Tensor]:
+            return self._forecast(dict(zip(given, tensors, strict=True)))._asdict()
+
+        days = max(1, self.chunk_tokens // max(1, given["state"].shape[1]))
+        # Of later days nothing is kept: the graph's intermediates are K-fold.
+        found = in_chunks(of_days, (*given.values(),), (), self.parameters(), days, keep=1)
+        return Forecast(**found)
 
     def _by_stock(self, batch: Batch) -> dict[str, Tensor]:
-        """What each stock says by itself, `_trunk` of some stocks at a time: [S, N, …] by name."""
-        given = dict(batch.channels or {})
-        per_stock = (batch.x_NTF, batch.alive_NT, batch.sector_N, *given.values())
+        """What each stock says by itself, `_trunk` of some stocks at a time: [N, S, …] by name."""
+        names = tuple(batch.channels or {})
+
+        def of_stocks(
+            x_NTF: Tensor, alive_NT: Tensor, sector_N: Tensor, *others: Tensor
+        ) -> dict[str, Tensor]:
+            *channels, table_FMH = others
+            known = dict(zip(names, channels, strict=True)) if batch.channels is not None else None
+            return self._trunk(x_NTF, alive_NT, sector_N, batch.context, known, table_FMH)
+
+        rows = (batch.x_NTF, batch.alive_NT, batch.sector_N, *(batch.channels or {}).values())
         stocks = max(1, self.chunk_tokens // batch.x_NTF.shape[1])
-        table_FMH = self.selection.table()
-        parts: list[dict[str, Tensor]] = []
-        for x_NTF, alive_NT, sector_N, *channels in _chunks(per_stock, stocks):
-            known = dict(zip(given, channels, strict=True)) if batch.channels is not None else None
-            arguments = (x_NTF, alive_NT, sector_N, batch.context, known, table_FMH)
-            recompute = len(parts) >= KEPT_CHUNKS
-            parts.append(_computed(self._trunk, *arguments, recompute=recompute))
-        return {name: torch.cat([p[name] for p in parts]).transpose(0, 1) for name in parts[0]}
+        table = (self.selection.table(),)
+        return in_chunks(of_stocks, rows, table, self.parameters(), stocks, keep=KEPT_CHUNKS)
 
     def _trunk(
         self, x_NTF: Tensor, alive_NT: Tensor, sector_N: Tensor, context: int,
@@ -164,15 +169,18 @@ class ATFT(nn.Module):
             found["shift"] = self.main_forecast(main_NSf, x_NTF[:, today, self.selection.columns])
         return found
 
-    def _messages(self, *of_days: Tensor) -> Tensor:
-        """The graph's messages [S, N, H], some days at a time; none are kept, being K-fold."""
-        neighbours_SNK = of_days[3]
-        days = max(1, self.chunk_tokens // max(1, neighbours_SNK.shape[1]))
-        if not torch.is_grad_enabled() or days >= len(neighbours_SNK):
-            whole: Tensor = self.graph(*of_days)
-            return whole
-        parts = [_computed(self.graph, *part, recompute=True) for part in _chunks(of_days, days)]
-        return torch.cat(parts)
+    def _forecast(self, given: dict[str, Tensor]) -> Forecast:
+        """What is said of some days [S, N, …]: neighbours heard, heads, FAN's shift, the trees."""
+        state_SNH = given["state"]
+        if "graph" in self.active:
+            around = (given["neighbours"], given["edge"])
+            state_SNH = state_SNH + self.graph(given["code"], state_SNH, given["alive"], *around)
+        forecast: Forecast = self.heads(state_SNH)
+        if "shift" in given:
+            forecast = forecast.shifted(given["shift"])
+        if self.correction is not None and "base" in given:
+            forecast = self.correction(forecast, given["base"])
+        return forecast
 
     def enable(self, modules: Iterable[str]) -> None:
         """Switch on exactly these of "fan", "san", "graph"; the others are not computed.
@@ -242,18 +250,6 @@ class ATFT(nn.Module):
         norm_F = (self.code.weight.float() * self.plain).norm(dim=0)
         total = norm_F.sum().clamp(min=torch.finfo(norm_F.dtype).tiny)
         return torch.div(norm_F, total)
-
-
-def _chunks(tensors: Iterable[Tensor], size: int) -> Iterable[tuple[Tensor, ...]]:
-    """The same `size` rows of each tensor at a time."""
-    return zip(*(torch.split(tensor, size) for tensor in tensors), strict=True)
-
-
-def _computed(function: Callable[..., Any], *arguments: Any, recompute: bool) -> Any:
-    """`function(*arguments)`; with `recompute` its intermediates are not kept for the gradient."""
-    if recompute and torch.is_grad_enabled():
-        return checkpoint(function, *arguments, use_reentrant=False)
-    return function(*arguments)
 
 
 def _group(name: str) -> str:

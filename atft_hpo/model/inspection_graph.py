@@ -70,7 +70,7 @@ class GraphSums:
 @contextmanager
 def watching_graph(graph: GraphAttention) -> Iterator["GraphWatch"]:
     """Keeps what passes through `graph` while the context lasts: one batch's, then `sums`."""
-    watch = GraphWatch()
+    watch = GraphWatch(len(graph.layers))
     with ExitStack() as handles:
         for layer in graph.layers:
             dropout = layer.get_submodule("dropout")
@@ -80,11 +80,16 @@ def watching_graph(graph: GraphAttention) -> Iterator["GraphWatch"]:
 
 
 class GraphWatch:
-    """Keeps the layers' weights of one pass, and the sizes of message and state."""
+    """Keeps the layers' weights of one pass, and the sizes of message and state.
 
-    def __init__(self) -> None:
+    The pass may come to the graph some days at a time, in order, through all layers each.
+    """
+
+    def __init__(self, layers: int) -> None:
+        self.layers = layers
         self.weights: list[Tensor] = []
-        self.message_SN = self.state_SN = torch.zeros(())
+        self.messages: list[Tensor] = []
+        self.states: list[Tensor] = []
 
     def weight(self, module: nn.Module, args: Any, weight_SNKA: Tensor) -> None:
         """A layer's attention passed its dropout."""
@@ -92,8 +97,8 @@ class GraphWatch:
 
     def message(self, module: nn.Module, args: tuple[Tensor, ...], message_SNH: Tensor) -> None:
         """The graph returned; the state is its second argument."""
-        self.message_SN = message_SNH.float().square().sum(dim=-1)
-        self.state_SN = args[1].float().square().sum(dim=-1)
+        self.messages.append(message_SNH.float().square().sum(dim=-1))
+        self.states.append(args[1].float().square().sum(dim=-1))
 
     def sums(self, batch: Batch) -> GraphSums:
         """By edge type."""
@@ -104,14 +109,15 @@ class GraphWatch:
         mask_SNK = mask_SNK & alive_SN.unsqueeze(-1)
         type_SNKG = _edge_types(batch.edge_SNKE) * mask_SNK.unsqueeze(-1).double()
         uniform_SNK = 1.0 / mask_SNK.sum(dim=-1, keepdim=True).clamp(min=1).double()
-        layers = [torch.einsum("snka,snkg->ag", w.double(), type_SNKG) for w in self.weights]
+        weights = [torch.cat(self.weights[layer :: self.layers]) for layer in range(self.layers)]
+        layers = [torch.einsum("snka,snkg->ag", w.double(), type_SNKG) for w in weights]
         return GraphSums(
             nodes=float(mask_SNK.any(dim=-1).sum()),
             edges_G=type_SNKG.sum(dim=(0, 1, 2)).cpu(),
             uniform_G=(type_SNKG * uniform_SNK.unsqueeze(-1)).sum(dim=(0, 1, 2)).cpu(),
             attention_WAG=tuple(layer.cpu() for layer in layers),
-            message_square=float((self.message_SN * alive_SN).sum()),
-            state_square=float((self.state_SN * alive_SN).sum()),
+            message_square=float((torch.cat(self.messages) * alive_SN).sum()),
+            state_square=float((torch.cat(self.states) * alive_SN).sum()),
         )
 
 

@@ -110,7 +110,7 @@ class Probe:
         x_NTF = torch.randn(stocks, context + days, inputs.features, generator=draw)
         near_NK = torch.stack([torch.randperm(stocks, generator=draw) for _ in range(neighbours)])
         return Batch(
-            x_NTF=x_NTF,
+            x_NTF=x_NTF.to(getattr(torch, self.config.data.pack.dtype)),
             alive_NT=torch.ones(stocks, context + days, dtype=torch.bool),
             sector_N=torch.randint(0, inputs.sectors, (stocks,), generator=draw),
             sectors=inputs.sectors,

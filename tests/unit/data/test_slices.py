@@ -109,7 +109,7 @@ def test_batch_shapes_and_types(source):
     batch = source.batch(source.evaluation_plan(range(40, 70))[0])
     n, t, s, k = len(batch.stocks), 50, 30, 4
     assert batch.x_NTF.shape == (n, t, 5)
-    assert batch.x_NTF.dtype == torch.float32
+    assert batch.x_NTF.dtype == torch.float16
     assert batch.x_NTF.is_contiguous()
     assert batch.alive_NT.shape == (n, t)
     assert batch.alive_NT.dtype == torch.bool

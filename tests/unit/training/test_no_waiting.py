@@ -120,6 +120,7 @@ def run(config_of: ConfigOf, panel: Panel, monkeypatch: pytest.MonkeyPatch) -> I
         return torch.Generator().manual_seed(seed + stream)
 
     monkeypatch.setattr(torch, "autocast", for_meta)
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device_type: False)
     monkeypatch.setattr(state, "_generator", host_generator)
     monkeypatch.setattr(readings, "Transfer", Unread)
     supported = ["cpu", "cuda", "meta"]
