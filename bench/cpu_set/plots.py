@@ -39,20 +39,21 @@ def _step(result: Result) -> list[Plate]:
     speed = go.Figure()
     speed.add_bar(
         x=stocks, y=[one["samples_per_second"] for one in found], name="slices",
-        marker={"color": SERIES}, texttemplate="%{y:,.0f}",
+        marker={"color": SERIES}, texttemplate="%{y:,.0f}", textposition="outside",
+        cliponaxis=False,
     )  # fmt: skip
     speed.add_bar(
         x=stocks, y=[one["window_samples_per_second"] for one in found], name="windows",
-        marker={"color": SECOND_SERIES}, texttemplate="%{y:,.0f}",
+        marker={"color": SECOND_SERIES}, texttemplate="%{y:,.0f}", textposition="outside",
     )  # fmt: skip
     styled(speed, HEIGHT)
-    speed.update_yaxes(title_text="samples per second", type="log", dtick=1)
+    speed.update_yaxes(title_text="samples per second", rangemode="tozero")
     ratios = " and ".join(f"{one['ratio_to_window_path']:.0f}" for one in found)
     memory = _bars(stocks, [one["peak_rss_gib"] for one in found], "GiB", "%{y:.2f}")
     return [
         Plate(
             f"Slices train {ratios} times as many samples per second as windows.", speed,
-            f"One step of the full model, {found[0]['threads']} thread(s); logarithmic. "
+            f"One step of the full model, {found[0]['threads']} thread(s). "
             f"Asked: {step.TARGET_RATIO:.0f} times.",
         ),
         Plate(
