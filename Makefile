@@ -68,16 +68,8 @@ test: $(VENV)/.dev ## tests, without the slow ones and those that need a GPU
 test-slow: $(VENV)/.dev ## the slow tests alone
 	@$(PYTEST) -m "slow and not gpu" $(TEST_ARGS)
 
-bench: $(VENV)/.dev ## the quick form of every benchmark in bench/ that needs no GPU (about 20 minutes)
-	@set -e; for script in bench/*.py; do \
-	  case $$script in \
-	    bench/planted.py) quick=--quick ;; \
-	    bench/step.py) quick="--stocks 200" ;; \
-	    bench/gpu.py) continue ;; \
-	    *) quick= ;; \
-	  esac; \
-	  echo "== $$script $$quick $(BENCH_ARGS)"; \
-	  $(VENV)/bin/python "$$script" $$quick $(BENCH_ARGS); done
+bench: $(VENV)/.dev ## speed and memory without a GPU, 15 minutes at most: bench/results/cpu/table.md, plots
+	@$(VENV)/bin/python bench/suite.py $(BENCH_ARGS)
 
 image-test: $(VENV)/.runtime ## build the container image with buildah, run a 2-trial study in it (root)
 	@$(VENV)/bin/python docker/image_test.py

@@ -221,8 +221,13 @@ def rules() -> dict[str, Callable[[], Rule]]:
         compared[kind + (" .75" if kind == "percentile" else "")] = lambda c=config: stock(c)
     for keep, min_t in ((0.5, 1.0), (0.5, 2.0), (0.5, 2.5), (0.5, 3.0), (0.75, 1.0), (0.75, 2.0)):
         config = PrunerConfig(keep_share=keep, min_t=min_t)
-        compared[f"phase_aware keep {keep:g} t {min_t:g}"] = lambda c=config: ours(c)
+        compared[phase_aware_name(config)] = lambda c=config: ours(c)
     return compared
+
+
+def phase_aware_name(config: PrunerConfig) -> str:
+    """What a phase-aware pruner is called in the table."""
+    return f"phase_aware keep {config.keep_share:g} t {config.min_t:g}"
 
 
 def main() -> None:

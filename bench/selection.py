@@ -30,6 +30,7 @@ from atft_hpo.model.grouped import FeatureNetworks
 from atft_hpo.model.normalization import FAN_CHANNELS, SAN_CHANNELS
 from atft_hpo.model.selection import VariableSelection
 from atft_hpo.model.tabulated import KNOTS, interpolated_sum
+from atft_hpo.training.memory import keep_freed_memory
 
 CHUNK_TOKENS = 1024
 REPEATS = 4
@@ -37,6 +38,7 @@ REPEATS = 4
 
 def main() -> None:
     arguments = _arguments()
+    keep_freed_memory()  # as a trial's process does
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     rates = measure(arguments)

@@ -52,6 +52,13 @@ from seed_scale.panel import write_panel
 STUDY = Path(__file__).parents[1] / "studies" / "jpx_full.toml"
 EARLIER_SYSTEM = 12.7
 """Samples per second of the system that this one replaces."""
+TARGET_EARLIER_RATIO = 50.0
+TARGET_RATIO = 25.0
+"""Of slices to windows."""
+TARGET_STOCKS, TARGET_GIB = 200, 4.0
+"""Peak of memory asked of so many stocks."""
+TARGET_SHARE = 0.6
+"""Of variable selection."""
 WARM_UP_DAYS = 20
 """Before the context, so that the graph has a past."""
 TOKENS = 4096
@@ -97,7 +104,8 @@ def main(
     ratio = small.samples_per_second / EARLIER_SYSTEM
     console.print(
         f"200 stocks × 20 days, one thread: {small.samples_per_second:,.0f} samples/s, "
-        f"{ratio:.0f} × the {EARLIER_SYSTEM} of the earlier system (asked: 50)"
+        f"{ratio:.0f} × the {EARLIER_SYSTEM} of the earlier system "
+        f"(asked: {TARGET_EARLIER_RATIO:.0f})"
     )
     if json_file:
         result = {

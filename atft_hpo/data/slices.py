@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atft_hpo.config.schema import Config, LossConfig
+from atft_hpo.config.schema import Config, LossConfig, SliceConfig, SplitConfig
 from atft_hpo.data.batch import Batch
 from atft_hpo.data.cuts import day_cuts, stock_groups
 from atft_hpo.data.edges import EDGE_ATTRIBUTES, load_graph
@@ -28,8 +28,9 @@ from atft_hpo.data.pure import pure_labels
 from atft_hpo.data.splits import Split, date_split
 from atft_hpo.data.styles import Exposures, exposures_of, style_ranks
 
-EVALUATION_DAYS = 60
-"""Least length of evaluation slices: without gradients longer ones fit, with less context work."""
+EVALUATION_DAYS = 240
+"""Least length of evaluation slices: without gradients long ones fit, and the context before each
+is computed besides. Trials that search `slices.days` below it are evaluated on the same cuts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +77,7 @@ class SliceSource:
         Raises:
             DataError: the panel is too short for the split.
         """
-        manifest = self.panel.manifest
-        days, horizon = len(manifest.dates), max(manifest.horizons_days)
-        return date_split(days, self._split, horizon, manifest.delay_days)
+        return panel_split(self.panel, self._split)
 
     @property
     def features_resident(self) -> bool:
@@ -127,8 +126,11 @@ class SliceSource:
         return [plan[i] for i in order]
 
     def evaluation_plan(self, days: range) -> list[SliceIndex]:
-        """Slices of all stocks that cover `days` in order."""
-        length = max(self._config.days, EVALUATION_DAYS)
+        """Slices of all stocks that cover `days` in order, long ones."""
+        return [self._index(part, None) for part in evaluation_cuts(days, self._config)]
+
+    def whole_slices(self, days: range, length: int) -> list[SliceIndex]:
+        """Slices of all stocks that cover `days` in order, `length` days each."""
         return [self._index(part, None) for part in day_cuts(days, length, length)]
 
     def batch(self, index: SliceIndex) -> Batch:
@@ -198,6 +200,23 @@ class SliceSource:
         near_SNK = torch.where(real_SNK, position_N[far_SNK.clamp(min=0)], -1)
         edge_SNKE = self._edges_GNKE[graphs, stocks]
         return near_SNK, edge_SNKE * (near_SNK >= 0)[..., None]
+
+
+def panel_split(panel: Panel, config: SplitConfig) -> Split:
+    """`date_split` of the days of `panel`.
+
+    Raises:
+        DataError: the panel is too short for the split.
+    """
+    manifest = panel.manifest
+    days, horizon = len(manifest.dates), max(manifest.horizons_days)
+    return date_split(days, config, horizon, manifest.delay_days)
+
+
+def evaluation_cuts(days: range, config: SliceConfig) -> list[range]:
+    """The days of each evaluation slice."""
+    length = max(config.days, EVALUATION_DAYS)
+    return day_cuts(days, length, length)
 
 
 def loss_labels(

@@ -25,6 +25,7 @@ from atft_hpo.errors import CheckpointError
 from atft_hpo.model.atft import ATFT, ModelInputs
 from atft_hpo.model.trees import Forest
 from atft_hpo.training.checkpoint import load_checkpoint
+from atft_hpo.training.decompositions import KeptDecompositions
 from atft_hpo.training.metrics import Evaluation, evaluate_forecast
 from atft_hpo.training.portfolio import VOLATILITY_DAYS, trailing_volatility
 
@@ -44,8 +45,18 @@ class ForecastTable:
         return np.asarray(self.quantiles_DNQP[..., -1] - self.quantiles_DNQP[..., 0])
 
 
-def forecast_panel(model: ATFT, source: SliceSource, days: range, config: Config) -> ForecastTable:
-    """Forecasts for every live stock of `days`, with the model in `eval()` mode meanwhile."""
+def forecast_panel(
+    model: ATFT,
+    source: SliceSource,
+    days: range,
+    config: Config,
+    kept: KeptDecompositions | None = None,
+) -> ForecastTable:
+    """Forecasts for every live stock of `days`, with the model in `eval()` mode meanwhile.
+
+    With `kept`, the same days are forecast faster the next time.
+    """
+    kept = kept or KeptDecompositions(most_bytes=0)
     shape = (len(days), source.stock_count, len(config.data.horizons_days))
     score_DNQ = np.full(shape, np.nan, dtype=np.float32)
     quantiles_DNQP = np.full((*shape, len(config.model.quantiles)), np.nan, dtype=np.float32)
@@ -53,7 +64,7 @@ def forecast_panel(model: ATFT, source: SliceSource, days: range, config: Config
         source.set_base(days, model.forest.forecast(source.panel, days))
     with evaluating(model), torch.no_grad(), precision(config, source.device):
         for index in source.evaluation_plan(days):
-            batch = source.batch(index)
+            batch = kept.added_to(source.batch(index), model)
             point_SNQ, quantiles_SNQP = model(batch)
             dead_SN = ~batch.alive_NT[:, batch.context :].T
             first = batch.first_day - days.start
@@ -65,10 +76,15 @@ def forecast_panel(model: ATFT, source: SliceSource, days: range, config: Config
 
 
 def evaluate_panel(
-    model: ATFT, source: SliceSource, panel: Panel, days: range, config: Config
+    model: ATFT,
+    source: SliceSource,
+    panel: Panel,
+    days: range,
+    config: Config,
+    kept: KeptDecompositions | None = None,
 ) -> Evaluation:
-    """Metrics of the model's forecasts on all of `days`."""
-    table = forecast_panel(model, source, days, config)
+    """Metrics of the model's forecasts on all of `days`; `kept` as in `forecast_panel`."""
+    table = forecast_panel(model, source, days, config, kept)
     return evaluate_table(table, panel, days, config, source.exposures(days))
 
 

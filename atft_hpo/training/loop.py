@@ -37,6 +37,8 @@ from atft_hpo.training.state import RunState
 
 OnEpoch = Callable[[EpochReport], Decision]
 ShouldStop = Callable[[], Decision]
+GATE_DAYS = 60
+"""Least length of the slice that the health gate looks at."""
 _ENDINGS = {
     Decision.CONTINUE: Ending.COMPLETE,
     Decision.PRUNE: Ending.PRUNED,
@@ -121,7 +123,8 @@ def _enter(run: RunState, phase: Phase) -> None:
     _apply(run, phase)
     if run.history and run.model.enabled <= before:
         return
-    plan = run.source.evaluation_plan(run.source.split.train)
+    length = max(run.config.slices.days, GATE_DAYS)
+    plan = run.source.whole_slices(run.source.split.train, length)
     batch = run.source.batch(plan[max(0, len(plan) - 2)])
     if not run.history:
         check_inputs(run.model, batch, _families(run.panel))
@@ -137,7 +140,7 @@ def _apply(run: RunState, phase: Phase) -> None:
 
 def _evaluate(run: RunState) -> Evaluation:
     days = run.source.split.validation
-    return evaluate_panel(run.model, run.source, run.panel, days, run.config)
+    return evaluate_panel(run.model, run.source, run.panel, days, run.config, run.decompositions)
 
 
 def _families(panel: Panel) -> dict[str, list[int]]:

@@ -19,7 +19,7 @@ from atft_hpo.config.schema import Config
 from atft_hpo.data.batch import Batch
 from atft_hpo.data.edges import EDGE_ATTRIBUTES
 from atft_hpo.data.panel import Panel
-from atft_hpo.data.slices import EVALUATION_DAYS, resident_features
+from atft_hpo.data.slices import evaluation_cuts, panel_split, resident_features
 from atft_hpo.model.atft import MODULES
 from atft_hpo.training.averaging import Averages
 from atft_hpo.training.epoch import train_step
@@ -51,7 +51,11 @@ class Probe:
     def __init__(
         self, config: Config, panel: Panel, device: torch.device, most_tokens: int | None = None
     ) -> None:
-        """`most_tokens`: stock-days of a slice, context included; None = as in training."""
+        """`most_tokens`: stock-days of a slice, context included; None = as in training.
+
+        Raises:
+            DataError: the panel is too short for the split.
+        """
         torch.manual_seed(config.seed)
         self.config, self.device = config, device
         self.model = new_model(config, panel).to(device)
@@ -63,7 +67,9 @@ class Probe:
         self._resident_DNF = resident_features(panel, device)
         self._rules = LossRules.of(config, last)
         alive = int(panel.alive[-1].sum()) or panel.alive.shape[1]
-        self._evaluated = _Shape(max(config.slices.days, EVALUATION_DAYS), alive)
+        validation = panel_split(panel, config.split).validation
+        cuts = evaluation_cuts(validation, config.slices)
+        self._evaluated = _Shape(max(map(len, cuts)), alive)
         trained = _Shape(config.slices.days, min(config.slices.stocks or alive, alive))
         self._trained = trained.cut(config.slices.context_days, most_tokens)
 

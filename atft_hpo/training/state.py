@@ -30,6 +30,7 @@ from atft_hpo.model.trees import Stack
 from atft_hpo.training.averaging import Averages, Weights
 from atft_hpo.training.boosting import OnRound, fit_stack
 from atft_hpo.training.checkpoint import load_checkpoint
+from atft_hpo.training.decompositions import KeptDecompositions
 from atft_hpo.training.forecast import new_model
 from atft_hpo.training.history import from_content, to_content
 from atft_hpo.training.objective import best_epoch
@@ -76,6 +77,8 @@ class RunState:
     """Of the last phase reached in full."""
     candidate: BestEpoch | None = None
     """Of the phase under way."""
+    decompositions: KeptDecompositions = field(default_factory=KeptDecompositions)
+    """Of the validation range."""
     seconds_before: float = 0.0
     """Wall time of earlier attempts up to their last checkpoint."""
     started: float = field(default_factory=time.monotonic)

@@ -7,7 +7,7 @@ from atft_hpo.config.schema import LossConfig, SliceConfig
 from atft_hpo.data.edges import Graph
 from atft_hpo.data.pure import pure_label
 from atft_hpo.data.ranks import uniform_ranks
-from atft_hpo.data.slices import SliceSource
+from atft_hpo.data.slices import SliceSource, evaluation_cuts
 from atft_hpo.data.styles import style_ranks
 from atft_hpo.errors import DataError
 
@@ -103,6 +103,22 @@ def test_evaluation_covers_its_days_in_order_with_context(source):
         plan = source.evaluation_plan(part)
         assert [day for index in plan for day in index.days] == list(part)
         assert all(index.context == min(20, index.days.start) for index in plan)
+
+
+def test_evaluation_slices_are_long_whatever_the_training_slices():
+    seed = range(1448, 1896)
+    for days in (20, 120):
+        cuts = evaluation_cuts(seed, SliceConfig(days=days))
+        assert cuts == [range(1448, 1688), range(1688, 1896)]
+    assert evaluation_cuts(seed, SliceConfig(days=400)) == [seed]
+    assert evaluation_cuts(range(10, 60), SliceConfig()) == [range(10, 60)]
+
+
+def test_whole_slices_cover_days_in_the_length_asked(source, panel):
+    plan = source.whole_slices(range(20, 140), 60)
+    assert [index.days for index in plan] == [range(20, 80), range(80, 140)]
+    alive = panel.alive[60:140].any(axis=0)  # 20 days of context
+    np.testing.assert_array_equal(plan[1].stocks, np.flatnonzero(alive))
 
 
 def test_batch_shapes_and_types(source):
@@ -216,7 +232,7 @@ def test_a_panel_shorter_than_the_graph_window_has_no_edges(panel, config):
 def test_a_panel_too_short_to_split_can_still_be_predicted(panel, config):
     split = config.split.model_copy(update={"embargo_days": 60})
     source = SliceSource(panel, config.model_copy(update={"split": split}), CPU)
-    assert len(source.evaluation_plan(range(160))) == 3
+    assert [index.days for index in source.evaluation_plan(range(160))] == [range(160)]
     with pytest.raises(DataError, match="for the validation range"):
         source.training_plan(torch.Generator())
 

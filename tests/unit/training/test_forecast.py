@@ -164,3 +164,22 @@ def test_precision_follows_the_configuration(model: ATFT, config: Config, panel:
     assert not np.array_equal(exact.score_DNQ, rough.score_DNQ)
     np.testing.assert_allclose(exact.score_DNQ, rough.score_DNQ, atol=0.05)
     assert dataclasses.is_dataclass(rough)
+
+
+def test_forecasts_and_metrics_hardly_depend_on_the_length_of_slices(
+    model: ATFT, config: Config, panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = SliceSource(panel, config, CPU)
+    days = range(40, 160)
+    assert len(source.evaluation_plan(days)) == 1
+    long = forecast_panel(model, source, days, config)
+    monkeypatch.setattr(source, "evaluation_plan", lambda days: source.whole_slices(days, 30))
+    short = forecast_panel(model, source, days, config)
+    for q in range(long.score_DNQ.shape[2]):
+        live = np.isfinite(long.score_DNQ[..., q])
+        assert np.array_equal(live, np.isfinite(short.score_DNQ[..., q]))
+        pair = (table.score_DNQ[..., q][live] for table in (long, short))
+        assert np.corrcoef(*pair)[0, 1] > 0.999
+    one, other = (evaluate_table(table, panel, days, config).metrics for table in (long, short))
+    assert one["ic"] == pytest.approx(other["ic"], abs=2e-3)
+    assert one["turnover"] == pytest.approx(other["turnover"], rel=0.02)

@@ -7,6 +7,7 @@ import torch
 
 from atft_hpo.config.schema import Config
 from atft_hpo.data.panel import Panel
+from atft_hpo.data.slices import SliceSource
 from atft_hpo.training.probe import LEAST_STOCKS, Pace, Probe
 
 CPU = torch.device("cpu")
@@ -64,12 +65,14 @@ def test_one_slow_step_says_nothing(make: Callable[..., Probe]) -> None:
 
 
 def test_the_forecast_that_measures_a_gpus_memory_leaves_the_model_in_training(
-    make: Callable[..., Probe],
+    make: Callable[..., Probe], panel: Panel
 ) -> None:
     probe = make()
+    source = SliceSource(panel, probe.config, CPU)
     probe._forecast()
     assert probe.model.training
-    assert probe._evaluated.days == 60
+    plan = source.evaluation_plan(source.split.validation)
+    assert probe._evaluated.days == max(len(index.days) for index in plan) == 28
 
 
 @pytest.mark.gpu
