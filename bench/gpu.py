@@ -4,7 +4,8 @@
     python bench/gpu.py correctness   # CPU against GPU, bf16 against float32, twice the same
     python bench/gpu.py panel         # 1,959 stocks × 2,370 days × 395 features, made here
     python bench/gpu.py stages        # time of each stage of a step, TFLOP/s, share of the peak
-    python bench/gpu.py train         # 42 epochs over all samples; goes on where it stopped
+    python bench/gpu.py train         # 42 epochs over all samples; goes on where it stopped;
+                                      # compiled, if that made the step of `stages` faster
     python bench/gpu.py report        # what is there, as a table
 
 `--scale tiny --device cpu` runs the same on any machine within a minute, which shows that it works
@@ -13,6 +14,7 @@ and no more. Results are written to --out as they come.
 
 import dataclasses
 import json
+import math
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -210,6 +212,8 @@ def stages(bench: Bench) -> None:
     for name, action in timed.items():
         result[f"{name}_ms"] = 1000 * best_seconds(action, 5)
         bench.keep("stages", result)
+    result["compiled_step_ms"] = 1000 * _compiled_step(bench, batch, rules)
+    bench.keep("stages", result)
     with FlopCounterMode(display=False) as counter:
         train_step(run, batch, rules, 1.0)
     result["tflop_per_step"] = counter.get_total_flops() / 1e12
@@ -235,14 +239,14 @@ def train(bench: Bench) -> None:
         return Decision.INTERRUPT if late else Decision.CONTINUE
 
     last = place.last if place.last.exists() else None
+    config = with_values(bench.config, {"runtime.compile": _compiling_pays(bench)})
     with HardwareMonitor(bench.device) as monitor:
-        result = run_phases(
-            bench.config, bench.panel(), place, bench.device, on_epoch, resume_from=last
-        )
-    phases = {phase.name: _of_phase(phase, result.history) for phase in phases_of(bench.config)}
+        result = run_phases(config, bench.panel(), place, bench.device, on_epoch, resume_from=last)
+    phases = {phase.name: _of_phase(phase, result.history) for phase in phases_of(config)}
     bench.keep(
         "train",
         {
+            "compiled": config.runtime.compile,
             "epochs_done": result.epochs_done,
             "epochs_total": result.epochs_total,
             "seconds": sum(report.seconds for report in result.history),
@@ -299,6 +303,24 @@ def _selection(run: RunState, batch: Batch) -> None:
             batch.x_NTF.float(), batch.alive_NT, channels, run.model.selection.table()
         )
         torch.autograd.backward([part.sum() for part in out])
+
+
+def _compiled_step(bench: Bench, batch: Batch, rules: LossRules) -> float:
+    """Seconds of a step with `runtime.compile`; compiling itself is not counted."""
+    config = with_values(bench.config, {"runtime.compile": True})
+    run = RunState.begin(config, bench.panel(), bench.device)
+    run.model.enable(MODULES)
+    run.model.train()
+    return best_seconds(lambda: train_step(run, batch, rules, 1.0), 5)
+
+
+def _compiling_pays(bench: Bench) -> bool:
+    """Whether `stages` found a compiled step to be faster; False where it has not run."""
+    path = bench.out / "stages.json"
+    if not path.exists():
+        return False
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return bool(found.get("compiled_step_ms", math.inf) < found["step_ms"])
 
 
 def _forward(run: RunState, batch: Batch) -> None:

@@ -465,6 +465,9 @@ class RuntimeConfig(Section):
     """Stock-days, context included, that a training step computes at a time. It keeps what it needs
     of eight times as many; more are computed a second time for the gradient. Bounds memory; only
     the draws of dropout depend on it."""
+    compile: bool = False
+    """Compile parts of the model with torch.compile, about a minute in each trial; needs a C++
+    compiler, and on a GPU Triton. `bench/gpu.py stages` says whether it pays."""
 
 
 class Provenance(Section):

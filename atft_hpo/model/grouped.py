@@ -43,6 +43,8 @@ class FeatureNetworks(nn.Module):
         self.gate_bias = uniform(hidden**-0.5, features, 2 * hidden, 1)
         self.norm_gain = nn.Parameter(torch.ones(features, hidden, 1))
         self.norm_bias = nn.Parameter(torch.zeros(features, hidden, 1))
+        self.run = _run
+        """What the fused form computes; may be put in compiled form."""
 
     def forward(self, x_FB: Tensor) -> Tensor:
         """[F, B] → [F, H, B]."""
@@ -73,7 +75,7 @@ class FeatureNetworks(nn.Module):
         tokens = _block_tokens(x_BF, self.mix_weight.shape[1])
         blocks = zip(*(torch.split(t, tokens) for t in (weight_BF, *inputs)), strict=True)
         sums = [
-            _FusedSum.apply(torch.cat(part, dim=2).permute(1, 2, 0), weight.T, *operands)  # type: ignore[no-untyped-call]
+            _FusedSum.apply(self.run, torch.cat(part, dim=2).permute(1, 2, 0), weight.T, *operands)  # type: ignore[no-untyped-call]
             for weight, *part in blocks
         ]
         return torch.cat(sums, dim=1).T
@@ -96,13 +98,14 @@ def _block_tokens(x_BF: Tensor, hidden: int) -> int:
 
 
 class _FusedSum(torch.autograd.Function):
-    """Arguments: inputs [F, c, B], weight [F, B], entry [F, 2H, c], inner [F, 2H, H] and its bias
-    [F, 2H, 1], gain and bias of the norm [F, H, 1]. Result [H, B]."""
+    """Arguments: `_run`, inputs [F, c, B], weight [F, B], entry [F, 2H, c], inner [F, 2H, H] and
+    its bias [F, 2H, 1], gain and bias of the norm [F, H, 1]. Result [H, B]."""
 
     @staticmethod
-    def forward(ctx, inputs, weight, entry, inner, inner_bias, gain, bias):  # type: ignore[no-untyped-def]
+    def forward(ctx, run, inputs, weight, entry, inner, inner_bias, gain, bias):  # type: ignore[no-untyped-def]
+        ctx.run = run
         ctx.save_for_backward(inputs, weight, entry, inner, inner_bias, gain, bias)
-        *_, normed_FHB, _ = _run(inputs, entry, inner, inner_bias)
+        *_, normed_FHB, _ = run(inputs, entry, inner, inner_bias)
         normed_FHB.mul_(weight.unsqueeze(1))
         out_H1B = gain.permute(1, 2, 0) @ normed_FHB.transpose(0, 1)
         return out_H1B.squeeze(1).addmm_(bias.squeeze(2).T, weight)
@@ -110,7 +113,7 @@ class _FusedSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_HB):  # type: ignore[no-untyped-def]
         inputs, weight, entry, inner, inner_bias, gain, bias = ctx.saved_tensors
-        first, slope, value, gate, normed, scale_F1B = _run(inputs, entry, inner, inner_bias)
+        first, slope, value, gate, normed, scale_F1B = ctx.run(inputs, entry, inner, inner_bias)
         hidden, grad_HB = len(grad_HB), grad_HB.contiguous()
         gain_FH, bias_FH = gain.squeeze(2), bias.squeeze(2)
         along = normed * grad_HB
@@ -129,11 +132,11 @@ class _FusedSum(torch.autograd.Function):
         grad_first = (inner.mT @ grad_inner).mul_(slope)
         grad_entry = torch.cat([grad_first @ inputs.mT, grad_joined @ inputs.mT], dim=1)
         grad_inputs = None
-        if ctx.needs_input_grad[0]:
+        if ctx.needs_input_grad[1]:
             upper, lower = entry.chunk(2, dim=1)
             grad_inputs = torch.baddbmm(upper.mT @ grad_first, lower.mT, grad_joined)
         inner_grads = (grad_inner @ first.mT, grad_inner.sum(2, keepdim=True))
-        return grad_inputs, grad_weight, grad_entry, *inner_grads, grad_gain, grad_bias
+        return None, grad_inputs, grad_weight, grad_entry, *inner_grads, grad_gain, grad_bias
 
 
 def _run(

@@ -26,7 +26,9 @@ CELLS = 128
 KNOTS = torch.linspace(-LIMIT, LIMIT, CELLS + 1)
 """[M] where networks are evaluated."""
 BLOCK_TOKENS = 4096
-"""Tokens at a time; bounds memory and keeps intermediates in cache."""
+"""Tokens at a time on a CPU; bounds memory and keeps intermediates in cache."""
+BLOCK_TOKENS_ON_DEVICE = 1 << 15
+"""The same elsewhere, where a pass over few numbers is waiting."""
 
 
 def interpolated_sum(x_BF: Tensor, weight_BF: Tensor, table_FMH: Tensor) -> Tensor:
@@ -48,7 +50,8 @@ class _InterpolatedSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x_BF, weight_BF, value_CH, slope_CH):  # type: ignore[no-untyped-def]
         ctx.save_for_backward(x_BF, weight_BF, value_CH, slope_CH)
-        blocks = zip(x_BF.split(BLOCK_TOKENS), weight_BF.split(BLOCK_TOKENS), strict=True)
+        tokens = _block_tokens(x_BF)
+        blocks = zip(x_BF.split(tokens), weight_BF.split(tokens), strict=True)
         return torch.cat([_sum_cells(x, weight, value_CH, slope_CH) for x, weight in blocks])
 
     @staticmethod
@@ -57,7 +60,7 @@ class _InterpolatedSum(torch.autograd.Function):
         needs_x, needs_weight, needs_value, needs_slope = ctx.needs_input_grad
         x_grads, weight_grads = [], []
         value_grad_CH, slope_grad_CH = torch.zeros_like(value_CH), torch.zeros_like(slope_CH)
-        parts = (t.split(BLOCK_TOKENS) for t in (x_BF, weight_BF, grad_BH.contiguous()))
+        parts = (t.split(_block_tokens(x_BF)) for t in (x_BF, weight_BF, grad_BH.contiguous()))
         for x, weight, grad in zip(*parts, strict=True):
             cell_BF, fraction_BF = _cells(x)
             if needs_x or needs_weight:
@@ -74,6 +77,10 @@ class _InterpolatedSum(torch.autograd.Function):
             value_grad_CH if needs_value else None,
             slope_grad_CH if needs_slope else None,
         )
+
+
+def _block_tokens(x_BF: Tensor) -> int:
+    return BLOCK_TOKENS if x_BF.device.type == "cpu" else BLOCK_TOKENS_ON_DEVICE
 
 
 def _cells(x_BF: Tensor) -> tuple[Tensor, Tensor]:

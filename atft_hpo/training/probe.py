@@ -59,6 +59,8 @@ class Probe:
         torch.manual_seed(config.seed)
         self.config, self.device = config, device
         self.model = new_model(config, panel).to(device)
+        if config.runtime.compile:
+            self.model.compile_parts()
         self.model.enable(MODULES)
         last = phases_of(config)[-1].config
         self.optimizer = make_optimizer(self.model, config.optim)

@@ -89,6 +89,8 @@ class RunState:
         phases = phases_of(config)
         torch.manual_seed(config.seed)
         model = new_model(config, panel).to(device)
+        if config.runtime.compile:
+            model.compile_parts()
         return cls(
             config=config,
             panel=panel,
