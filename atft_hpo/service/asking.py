@@ -8,6 +8,7 @@ steps, and takes it over instead of asking for one more. So Optuna never counts 
 The lock also lets each suggestion see the parameters of all trials that run.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,19 +67,20 @@ class Asker:
     def _attach(self, claim: Claim) -> optuna.Trial:
         if claim.trial_id is not None:
             return optuna.Trial(self._optuna, claim.trial_id)
-        orphan = self._orphan(claim.lease.slot)
+        trials = self._optuna.get_trials(deepcopy=False)
+        orphan = self._orphan(trials, claim.lease.slot)
         if orphan is not None:
             trial = optuna.Trial(self._optuna, orphan._trial_id)
         else:
-            self._enqueue_baseline()
+            self._enqueue_baseline(trials)
             trial = self._optuna.ask()
         trial.set_user_attr(SLOT, claim.lease.slot)
         self._record(claim, {"trial_id": trial._trial_id, "number": trial.number})
         return trial
 
-    def _orphan(self, slot: int) -> FrozenTrial | None:
+    def _orphan(self, trials: Sequence[FrozenTrial], slot: int) -> FrozenTrial | None:
         """A RUNNING trial that no row refers to; one marked with this slot before any other."""
-        running = self._optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        running = [trial for trial in trials if trial.state is TrialState.RUNNING]
         known = self._database.run(self._known_trials)
         orphans = [trial for trial in running if trial._trial_id not in known]
         return min(orphans, key=lambda t: (t.user_attrs.get(SLOT) != slot, t.number), default=None)
@@ -87,11 +89,10 @@ class Asker:
         statement = select(trial_table.c.trial_id).where(trial_table.c.study == self._study.name)
         return {known for known in connection.execute(statement).scalars() if known is not None}
 
-    def _enqueue_baseline(self) -> None:
+    def _enqueue_baseline(self, trials: Sequence[FrozenTrial]) -> None:
         config = self._study.config
         if not config.search.enqueue_baseline or not config.search.space:
             return
-        trials = self._optuna.get_trials(deepcopy=False)
         if not any(trial.user_attrs.get(BASELINE) for trial in trials):
             self._optuna.enqueue_trial(baseline_params(config), user_attrs={BASELINE: True})
 

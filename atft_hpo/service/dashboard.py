@@ -13,7 +13,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import optuna_dashboard
 
 from atft_hpo.errors import ConfigError
-from atft_hpo.service.storage import Database
+from atft_hpo.service.storage import Database, durable_optuna_storage
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -32,8 +32,9 @@ def make_dashboard(database: Database, host: str, port: int) -> WSGIServer:
 
     Raises:
         ConfigError: host and port cannot be bound.
+        StorageError: the database does not answer.
     """
-    app = optuna_dashboard.wsgi(database.optuna_storage)
+    app = optuna_dashboard.wsgi(durable_optuna_storage(database))
     try:
         return make_server(host, port, app, _ThreadedServer, _QuietHandler)
     except OSError as error:

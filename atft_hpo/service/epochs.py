@@ -16,7 +16,6 @@ from sqlalchemy import Connection, RowMapping, select, text
 from atft_hpo.search.records import EpochRecord
 from atft_hpo.service.daily import decode_daily, encode_daily
 from atft_hpo.service.leases import Lease
-from atft_hpo.service.storage import Database
 from atft_hpo.service.tables import epoch_table
 from atft_hpo.training.report import EpochReport
 
@@ -47,14 +46,7 @@ class Standing(enum.Enum):
     HOLDS = "the lease is ours"
     CANCELLED = "the lease is ours, but a person cancelled the trial"
     LOST = "the lease is somebody else's by now"
-
-
-def record_epoch(
-    database: Database, lease: Lease, number: int, attempt: int, report: EpochReport
-) -> Standing:
-    """`write_epoch` in a transaction of its own."""
-    row = epoch_row(lease, number, attempt, report)
-    return database.run(lambda connection: write_epoch(connection, row))
+    ENDED = "ended in Optuna's dashboard while it ran"
 
 
 def epoch_row(lease: Lease, number: int, attempt: int, report: EpochReport) -> dict[str, Any]:

@@ -13,7 +13,7 @@ Not here: Optuna. It is asked after the claim (`asking`) and told after the conc
 """
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, func, select, text
 
@@ -86,11 +86,18 @@ class Renewal:
 
 
 _RENEW = text("""
-    UPDATE atft_trial SET lease_expires_at = clock_timestamp() + make_interval(secs => :seconds)
-    WHERE study = :study AND slot = :slot AND token = :token AND state = 'running'
-    RETURNING cancel_requested
+    WITH renewed AS (
+        UPDATE atft_trial t
+        SET lease_expires_at = clock_timestamp() + make_interval(secs => :seconds)
+        FROM unnest(CAST(:slots AS integer[]), CAST(:tokens AS bigint[])) AS held (slot, token)
+        WHERE t.study = :study AND t.slot = held.slot AND t.token = held.token
+          AND t.state = 'running'
+        RETURNING t.slot, t.token, t.cancel_requested
+    )
+    SELECT stop_mode, slot, token, cancel_requested
+    FROM atft_study LEFT JOIN renewed ON true WHERE name = :study
 """)
-_STOP_MODE = text("SELECT stop_mode FROM atft_study WHERE name = :study")
+"""A row without a slot when none is held; it tells the stop mode."""
 
 
 def claim(database: Database, study: str, owner: str, times: LeaseTimes) -> Claim | Idle:
@@ -105,20 +112,22 @@ def claim(database: Database, study: str, owner: str, times: LeaseTimes) -> Clai
 
 
 def renew(database: Database, leases: Collection[Lease], times: LeaseTimes) -> Renewal:
-    """Extend `leases` (all of one study), each by itself."""
+    """Extend `leases` (all of one study)."""
     study = next(iter(leases)).study
-
-    def work(connection: Connection) -> Renewal:
-        held, cancelled = set(), set()
-        for lease in leases:
-            values = {**asdict(lease), "seconds": times.lease}
-            flag = connection.execute(_RENEW, values).scalar()
-            held |= {lease} if flag is not None else set()
-            cancelled |= {lease} if flag else set()
-        mode = connection.execute(_STOP_MODE, {"study": study}).scalar_one()
-        return Renewal(frozenset(held), frozenset(cancelled), mode)
-
-    return database.run_single(work)
+    values = {
+        "study": study,
+        "slots": [lease.slot for lease in leases],
+        "tokens": [lease.token for lease in leases],
+        "seconds": times.lease,
+    }
+    rows = database.run_single(lambda connection: connection.execute(_RENEW, values).all())
+    flags = {
+        Lease(study, row.slot, row.token): row.cancel_requested
+        for row in rows
+        if row.slot is not None
+    }
+    cancelled = frozenset(lease for lease, flag in flags.items() if flag)
+    return Renewal(frozenset(flags), cancelled, rows[0].stop_mode)
 
 
 def conclude(

@@ -1,6 +1,6 @@
 """The daily series of a trial's peers, as its pruner wants them after each epoch.
 
-    peers = Peers(study, number, most=100, series=("return_net", "ic"))
+    peers = Peers(study, number, most=50, series=("return_net", "ic"))
     found = database.run(lambda connection: peers.read(connection, steps, report.daily.dates))
 
 An epoch's series are some kilobytes, and a late trial has thousands of peers with five epochs each
@@ -9,11 +9,10 @@ the database cuts out the rows that are compared: a third of the bytes.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, text
 
 from atft_hpo.search.records import EpochSeries
 from atft_hpo.service.daily import decode_daily, decode_rows, encode_dates, place_of
@@ -21,7 +20,7 @@ from atft_hpo.service.daily import decode_daily, decode_rows, encode_dates, plac
 _Key = tuple[int, int]
 """Trial number and step."""
 
-_ROWS = """
+_ROWS = text("""
     SELECT number, same_days, CASE
         WHEN number = ANY(:known) THEN NULL
         WHEN same_days THEN substring(daily FROM :first_0 FOR :size)
@@ -29,27 +28,16 @@ _ROWS = """
         ELSE daily END
     FROM (
         SELECT number, daily, substring(daily FROM 1 FOR length(:dates)) = :dates AS same_days
-        FROM ({chosen}) c OFFSET 0
-    ) e
-"""
-"""Of other days, everything is read: it is for the pruner to say what is wrong. OFFSET 0: the days
-are compared once."""
-_NEWEST = text(
-    _ROWS.format(
-        chosen="""
-    SELECT number, daily FROM atft_epoch WHERE study = :study AND step = :step AND number <> :number
-    ORDER BY number DESC LIMIT :most
-"""
-    )
-)
-_GIVEN = text(
-    _ROWS.format(
-        chosen="""
-    SELECT number, daily FROM atft_epoch
-    WHERE study = :study AND step = :step AND number = ANY(:numbers)
-"""
-    )
-)
+        FROM (
+            SELECT number, daily FROM atft_epoch
+            WHERE study = :study AND step = :step AND number <> :number
+              AND (CAST(:given AS integer[]) IS NULL OR number = ANY(:given))
+            ORDER BY number DESC LIMIT :most
+        ) chosen OFFSET 0
+    ) compared
+""")
+"""The newest peers' epochs, or the given ones'. Of other days, everything is read: it is for the
+pruner to say what is wrong. OFFSET 0: the days are compared once."""
 
 
 class Peers:
@@ -69,16 +57,13 @@ class Peers:
         Series of `dates_D` have that very array as their dates.
         """
         *earlier, last = steps
-        known = [number for number, step in self._known if step == last]
-        newest = {"number": self._number, "most": self._most, "known": known}
-        numbers = self._rows(connection, _NEWEST, last, dates_D, newest)
+        numbers = self._rows(connection, last, dates_D)
         wanted = {(number, step) for step in steps for number in numbers}
         self._known = {key: epoch for key, epoch in self._known.items() if key in wanted}
         for step in earlier:
             missing = [number for number in numbers if (number, step) not in self._known]
             if missing:
-                given = {"numbers": missing, "known": []}
-                self._rows(connection, _GIVEN, step, dates_D, given)
+                self._rows(connection, step, dates_D, missing)
         return {
             number: [self._known[number, s] for s in steps if (number, s) in self._known]
             for number in numbers
@@ -87,20 +72,23 @@ class Peers:
     def _rows(
         self,
         connection: Connection,
-        query: TextClause,
         step: int,
         dates_D: NDArray[np.datetime64],
-        values: dict[str, Any],
+        given: list[int] | None = None,
     ) -> list[int]:
-        """Numbers of the epochs found; those that were read are known afterwards."""
+        """Numbers of the epochs found, newest first; all of them are known afterwards."""
         (first, size), (second, _) = (place_of(name, len(dates_D)) for name in self._names)
-        cut = {"first_0": first, "first_1": second, "size": size, "dates": encode_dates(dates_D)}
-        rows = connection.execute(query, {"study": self._study, "step": step, **cut, **values})
+        values = {
+            "study": self._study, "step": step, "number": self._number, "most": self._most,
+            "given": given, "known": [number for number, known in self._known if known == step],
+            "first_0": first, "first_1": second, "size": size, "dates": encode_dates(dates_D),
+        }  # fmt: skip
+        rows = connection.execute(_ROWS, values)
         numbers = []
         for number, same_days, content in rows:
             numbers.append(number)
             if content is not None:
                 data = bytes(content)
-                rows_of = decode_rows(data, dates_D, self._names) if same_days else None
-                self._known[number, step] = EpochSeries(step, rows_of or decode_daily(data))
+                daily = decode_rows(data, dates_D, self._names) if same_days else decode_daily(data)
+                self._known[number, step] = EpochSeries(step, daily)
         return numbers

@@ -2,14 +2,15 @@
 
 The record is ours and comes first, under the fencing token; Optuna gets the smoothed objective for
 its samplers, stock pruners and dashboard, and never hears a step twice. The phase-aware pruner
-reads what is new of the peers' daily series (`peers`), in the transaction of the record.
+reads what is new of the peers' daily series (`peers`). All of it happens in the transaction of the
+record: nobody takes the slot meanwhile, and its commit waits until the disk has the report as well.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 
-import optuna
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial
 from sqlalchemy import Connection
 
 from atft_hpo.search.pruner import (
@@ -41,20 +42,19 @@ class EpochReporter:
         self._database = database
         self._assignment = assignment
         self._search = assignment.study.config.search
-        study = optuna_study(
+        self._study = optuna_study(
             database, assignment.study.name, pruner=optuna_pruner(self._search.pruner)
         )
-        self._trial = database.patiently(lambda: optuna.Trial(study, assignment.trial_id))
-        its_number = assignment.number
-        frozen = database.patiently(lambda: database.optuna_storage.get_trial(assignment.trial_id))
-        self._reported = set(frozen.intermediate_values)
+        self._reported = set[int]()
         self._own = dict[int, EpochRecord | EpochReport]()
         if assignment.attempt > 1:
+            self._reported |= set(database.patiently(self._frozen).intermediate_values)
+            its_number = assignment.number
             earlier = database.run(lambda c: read_epochs(c, assignment.study.name, its_number))
             self._own |= {epoch.step: epoch for epoch in earlier.get(its_number, ())}
         series = compared_series(assignment.study.config.objective)
         self._peers = Peers(
-            assignment.study.name, its_number, self._search.pruner.max_peers, series
+            assignment.study.name, assignment.number, self._search.pruner.max_peers, series
         )
 
     def on_epoch(self, report: EpochReport) -> Decision:
@@ -67,10 +67,9 @@ class EpochReporter:
             self.lease_lost = standing is Standing.LOST
             return self._answer(Decision.CANCEL, standing.value)
         try:
-            self._report(report)
             verdict = self._judge(report, rivals)
-        except UpdateFinishedTrialError:
-            return self._answer(Decision.CANCEL, "ended in Optuna's dashboard while it ran")
+        except UpdateFinishedTrialError:  # halving and Hyperband leave notes with the trial
+            return self._answer(Decision.CANCEL, Standing.ENDED.value)
         if verdict.prune:
             return self._answer(Decision.PRUNE, verdict.reason)
         return Decision.CONTINUE
@@ -81,10 +80,18 @@ class EpochReporter:
 
         def work(connection: Connection) -> tuple[Standing, _Rivals]:
             standing = write_epoch(connection, row)
-            holds = standing is Standing.HOLDS
-            return standing, self._rivals(connection, report) if holds else {}
+            if standing is not Standing.HOLDS:
+                return standing, {}
+            rivals = self._rivals(connection, report)
+            try:
+                self._report(report)
+            except UpdateFinishedTrialError:
+                return Standing.ENDED, {}
+            return standing, rivals
 
-        return self._database.run(work)
+        answer = self._database.run(work)
+        self._reported.add(report.step)
+        return answer
 
     def _rivals(self, connection: Connection, report: EpochReport) -> _Rivals:
         """What the phase-aware pruner compares with; nothing at an epoch it does not judge."""
@@ -104,16 +111,22 @@ class EpochReporter:
         return decision
 
     def _report(self, report: EpochReport) -> None:
-        if report.step in self._reported or not math.isfinite(report.smoothed):
-            return
-        self._database.patiently(lambda: self._trial.report(report.smoothed, report.step))
-        self._reported.add(report.step)
+        """Done twice, when the record's commit broke, it replaces the value by itself."""
+        if report.step not in self._reported and math.isfinite(report.smoothed):
+            self._database.optuna_storage.set_trial_intermediate_value(
+                self._assignment.trial_id, report.step, report.smoothed
+            )
+
+    def _frozen(self) -> FrozenTrial:
+        return self._database.optuna_storage.get_trial(self._assignment.trial_id)
 
     def _judge(self, report: EpochReport, rivals: _Rivals) -> Verdict:
         pruner, objective = self._search.pruner, self._assignment.study.config.objective
         if pruner.kind == "none":
             return Verdict(False, "no pruner")
         if pruner.kind != "phase_aware":
-            prune = self._database.patiently(self._trial.should_prune)
+            prune = self._database.patiently(
+                lambda: self._study.pruner.prune(self._study, self._frozen())
+            )
             return Verdict(prune, f"{pruner.kind} pruner at step {report.step}")
         return decide([self._own[s] for s in self._steps(report)], rivals, pruner, objective)

@@ -1,4 +1,4 @@
-"""The database: reachable, initialised, with one engine for our tables and Optuna's.
+"""The database: reachable, initialised, with an engine for our tables and one for Optuna's.
 
 `open_database(settings)` gives a `Database` that is reachable and initialised. Work is a function
 of a connection, run in one transaction by `Database.run`, which repeats it when the connection
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import optuna
 import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage
-from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy import Connection, Engine, event, select, text
 
 from atft_hpo.config.settings import STORAGE_VARIABLE, Settings
 from atft_hpo.errors import StorageError
@@ -45,8 +45,14 @@ class Database:
     url: str = field(repr=False)
     volume: Volume
     engine: Engine = field(repr=False)
+    optuna_engine: Engine = field(repr=False)
     optuna_storage: BaseStorage = field(repr=False)
-    """Cached: a long-lived process pays for finished trials once."""
+    """Cached: a long-lived process pays for finished trials once.
+
+    Its commits do not wait for the disk. Whoever writes through it does so inside a transaction or
+    lock of ours and commits work of ours afterwards, which waits for both; if the server falls down
+    in between, our connection breaks and all is done again.
+    """
     patience_seconds: float = 60.0
     """How long work is repeated while the database does not answer."""
 
@@ -101,6 +107,7 @@ class Database:
     def close(self) -> None:
         """Give the connections back; an embedded server goes on until this process exits."""
         self.engine.dispose()
+        self.optuna_engine.dispose()
 
 
 def open_database(settings: Settings, patience_seconds: float = 60.0) -> Database:
@@ -137,9 +144,28 @@ def attach_database(settings: Settings, patience_seconds: float = 60.0) -> Datab
     return _connect(url, settings.volume, patience_seconds, checked=True)
 
 
+def durable_optuna_storage(database: Database) -> BaseStorage:
+    """Optuna's storage for writers that commit nothing of ours afterwards: people in a dashboard.
+
+    Raises:
+        StorageError: the database did not answer for `database.patience_seconds`.
+    """
+    backend = _optuna_backend(database.url, database.patience_seconds, checked=True)
+    return optuna.storages.get_storage(backend)
+
+
 def _connect(url: str, volume: Volume, patience_seconds: float, checked: bool) -> Database:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    backend = patiently(  # it asks for the version of Optuna's tables
+    backend = _optuna_backend(url, patience_seconds, checked)
+    event.listen(backend.engine, "connect", _do_not_wait)
+    backend.engine.dispose()  # it has a connection from before
+    engine = sqlalchemy.create_engine(url, **_ENGINE)
+    storage = optuna.storages.get_storage(backend)
+    return Database(url, volume, engine, backend.engine, storage, patience_seconds)
+
+
+def _optuna_backend(url: str, patience_seconds: float, checked: bool) -> RDBStorage:
+    return patiently(  # it asks for the version of Optuna's tables
         lambda: RDBStorage(
             url,
             engine_kwargs=dict(_ENGINE),
@@ -149,8 +175,13 @@ def _connect(url: str, volume: Volume, patience_seconds: float, checked: bool) -
         url,
         patience_seconds,
     )
-    storage = optuna.storages.get_storage(backend)
-    return Database(url, volume, backend.engine, storage, patience_seconds)
+
+
+def _do_not_wait(connection: Any, _record: Any) -> None:
+    """Optuna commits each value by itself, some thirty times to ask for one trial."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET synchronous_commit TO off")
+    connection.commit()
 
 
 def _ping(engine: Engine) -> None:

@@ -1,7 +1,8 @@
 """Optuna is told here and nowhere else: once per finished trial, after its row says how it ended.
 
 A row is finished first and told later; any agent tells what stands untold, so an agent that dies in
-between leaves nothing undone. Telling twice does no harm. A failure is FAIL with words, never a
+between leaves nothing undone. The row is locked while Optuna is told, and marked as told in the
+same transaction. A failure is FAIL with words, never a
 number; a value that is not finite is never told.
 """
 
@@ -9,6 +10,7 @@ import math
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 from sqlalchemy import Connection, RowMapping, select, update
 
@@ -31,31 +33,27 @@ def tell_finished(database: Database, study: str) -> list[RowMapping]:
 
 
 def _tell_once(database: Database, view: optuna.Study, row: RowMapping) -> bool:
-    if row["trial_id"] is not None:
-        _tell(database, view, row)
-    return database.run(lambda connection: _note_told(connection, row))
+    def work(connection: Connection) -> bool:
+        first = _note_told(connection, row)
+        if first and row["trial_id"] is not None:
+            _tell(database.optuna_storage, view, row)
+        return first
+
+    return database.run(work)
 
 
-def _tell(database: Database, study: optuna.Study, row: RowMapping) -> None:
+def _tell(storage: BaseStorage, study: optuna.Study, row: RowMapping) -> None:
     outcome, value = Outcome[row["outcome"]], row["value"]
     state = TrialState.PRUNED if outcome is Outcome.PRUNED else TrialState.FAIL
     if outcome is Outcome.COMPLETE and value is not None and math.isfinite(value):
         state = TrialState.COMPLETE
-    values = value if state is TrialState.COMPLETE else None
-
-    def write() -> None:
-        if database.optuna_storage.get_trial(row["trial_id"]).state.is_finished():
-            return
-        attributes = {"outcome": outcome.name, "message": row["message"], "slot": row["slot"]}
-        for key, content in attributes.items():
-            database.optuna_storage.set_trial_user_attr(row["trial_id"], key, content)
-        study.tell(row["number"], values, state=state)
-
     try:
-        database.patiently(write)
+        for key, content in {"outcome": outcome.name, "message": row["message"]}.items():
+            storage.set_trial_user_attr(row["trial_id"], key, content)
+        study.tell(row["number"], value if state is TrialState.COMPLETE else None, state=state)
     except (UpdateFinishedTrialError, ValueError):
-        # Another agent, or a person in the dashboard, was faster.
-        if not database.optuna_storage.get_trial(row["trial_id"]).state.is_finished():
+        # A person in the dashboard was faster, or this is the second time.
+        if not storage.get_trial(row["trial_id"]).state.is_finished():
             raise
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from atft_hpo.service.leases import Claim, LeaseTimes, claim
+from atft_hpo.service.epochs import Standing, epoch_row, write_epoch
+from atft_hpo.service.leases import Claim, Lease, LeaseTimes, claim
 from atft_hpo.service.storage import Database
+from atft_hpo.training.report import EpochReport
 
 
 @pytest.fixture
@@ -33,6 +35,17 @@ def take(database: Database) -> Callable[..., Claim]:
         return found
 
     return take_one
+
+
+@pytest.fixture
+def record(database: Database) -> Callable[..., Standing]:
+    """Writes an epoch as a trial process does, without reporting or judging it."""
+
+    def record_one(lease: Lease, number: int, attempt: int, report: EpochReport) -> Standing:
+        row = epoch_row(lease, number, attempt, report)
+        return database.run(lambda connection: write_epoch(connection, row))
+
+    return record_one
 
 
 @pytest.fixture

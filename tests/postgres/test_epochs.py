@@ -11,7 +11,6 @@ from atft_hpo.service.assignment import read_assignment
 from atft_hpo.service.epochs import (
     Standing,
     read_epochs,
-    record_epoch,
 )
 from atft_hpo.service.leases import Claim, Lease, requeue
 from atft_hpo.service.peers import Peers
@@ -25,6 +24,7 @@ from atft_hpo.training.report import Decision
 
 pytestmark = pytest.mark.postgres
 MakeStudy = Callable[..., Any]
+Record = Callable[..., Standing]
 Take = Callable[..., Claim]
 Rows = Callable[[str], list[Any]]
 EPOCHS = "SELECT number, step, attempt FROM atft_epoch ORDER BY number, step"
@@ -43,11 +43,11 @@ def reporter(database: Database, lease: Lease) -> EpochReporter:
 
 
 def test_recorded_epoch_reads_back(
-    database: Database, make_study: MakeStudy, take: Take, quick: Any
+    database: Database, make_study: MakeStudy, take: Take, quick: Any, record: Record
 ) -> None:
     lease = begin(database, make_study(), take).lease
     report = quick.fake_report(2, 5, 1.5, phase=1)
-    assert record_epoch(database, lease, 0, 1, report) is Standing.HOLDS
+    assert record(lease, 0, 1, report) is Standing.HOLDS
     (record,) = database.run(lambda c: read_epochs(c, "race"))[0]
     assert (record.step, record.attempt, record.value) == (1002, 1, 1.5)
     assert record.daily is not None
@@ -55,46 +55,46 @@ def test_recorded_epoch_reads_back(
 
 
 def test_repeated_step_is_the_latest_attempt_s(
-    database: Database, make_study: MakeStudy, take: Take, quick: Any, rows: Rows
+    database: Database, make_study: MakeStudy, take: Take, quick: Any, record: Record, rows: Rows
 ) -> None:
     found = begin(database, make_study(budget={"trials": 1}), take)
-    record_epoch(database, found.lease, 0, 1, quick.fake_report(0, 3, 1.0))
+    record(found.lease, 0, 1, quick.fake_report(0, 3, 1.0))
     requeue(database, found.lease, "interrupted")
-    record_epoch(database, take().lease, 0, 2, quick.fake_report(0, 3, 2.0))
+    record(take().lease, 0, 2, quick.fake_report(0, 3, 2.0))
     assert [tuple(row) for row in rows(EPOCHS)] == [(0, 0, 2)]
     assert database.run(lambda c: read_epochs(c, "race"))[0][0].value == 2.0
 
 
 def test_expired_token_writes_nothing(
-    database: Database, make_study: MakeStudy, take: Take, quick: Any, rows: Rows
+    database: Database, make_study: MakeStudy, take: Take, quick: Any, record: Record, rows: Rows
 ) -> None:
     study = make_study(budget={"trials": 1})
     late = take(-1.0)
     Asker(database, study).ask(late)
     take()
-    assert record_epoch(database, late.lease, 0, 1, quick.fake_report(0, 3, 1.0)) is Standing.LOST
+    assert record(late.lease, 0, 1, quick.fake_report(0, 3, 1.0)) is Standing.LOST
     assert rows(EPOCHS) == []
     assert read_assignment(database, late.lease) is None
 
 
 def test_cancelled_trial_learns_it_with_its_epoch(
-    database: Database, make_study: MakeStudy, take: Take, quick: Any, rows: Rows
+    database: Database, make_study: MakeStudy, take: Take, quick: Any, record: Record, rows: Rows
 ) -> None:
     lease = begin(database, make_study(), take).lease
     request_cancel(database, "race", 0)
     report = quick.fake_report(0, 3, 1.0)
-    assert record_epoch(database, lease, 0, 1, report) is Standing.CANCELLED
+    assert record(lease, 0, 1, report) is Standing.CANCELLED
     assert len(rows(EPOCHS)) == 1
 
 
 def test_peers_are_the_others_at_these_steps(
-    database: Database, make_study: MakeStudy, take: Take, quick: Any
+    database: Database, make_study: MakeStudy, take: Take, quick: Any, record: Record
 ) -> None:
     study = make_study(budget={"trials": 3})
     for number in range(3):
         lease = begin(database, study, take).lease
         for epoch in range(4):
-            record_epoch(database, lease, number, 1, quick.fake_report(epoch, 4, 1.0, phase=1))
+            record(lease, number, 1, quick.fake_report(epoch, 4, 1.0, phase=1))
     peers, steps = Peers("race", 1, most=5, series=("return_net", "ic")), [1001, 1002]
     days = quick.fake_report(0, 4, 1.0).daily.dates
     for _ in range(2):  # from the database, and from what was read before
@@ -110,11 +110,11 @@ def test_peers_are_the_others_at_these_steps(
 
 
 def test_a_peer_of_other_days_is_read_whole(
-    database: Database, make_study: MakeStudy, take: Take, quick: Any
+    database: Database, make_study: MakeStudy, take: Take, quick: Any, record: Record
 ) -> None:
     lease = begin(database, make_study(), take).lease
     report = quick.fake_report(0, 4, 1.0)
-    record_epoch(database, lease, 0, 1, report)
+    record(lease, 0, 1, report)
     peers = Peers("race", 9, most=5, series=("return_net", "ic"))
     other = report.daily.dates + 1
     read = database.run(lambda c: peers.read(c, [0], other))[0][0].daily
@@ -123,13 +123,13 @@ def test_a_peer_of_other_days_is_read_whole(
 
 
 def test_only_the_newest_peers_are_read_and_each_series_once(
-    database: Database, make_study: MakeStudy, take: Take, quick: Any
+    database: Database, make_study: MakeStudy, take: Take, quick: Any, record: Record
 ) -> None:
     study = make_study(budget={"trials": 4})
     for number in range(4):
         lease = begin(database, study, take).lease
         for epoch in range(3 if number == 2 else 4):
-            record_epoch(database, lease, number, 1, quick.fake_report(epoch, 4, 1.0, phase=1))
+            record(lease, number, 1, quick.fake_report(epoch, 4, 1.0, phase=1))
     peers, read = Peers("race", 9, most=2, series=("return_net", "ic")), []
     days = quick.fake_report(0, 4, 1.0).daily.dates
     statements = lambda *args: read.append(args[3])  # noqa: E731
@@ -137,7 +137,7 @@ def test_only_the_newest_peers_are_read_and_each_series_once(
     assert list(database.run(lambda c: peers.read(c, [1001, 1002], days))) == [3, 2]
     assert list(database.run(lambda c: peers.read(c, [1001, 1002, 1003], days))) == [3, 1]
     event.remove(database.engine, "before_cursor_execute", statements)
-    series = [(values["step"], values.get("numbers", "newest")) for values in read]
+    series = [(values["step"], values["given"] or "newest") for values in read]
     assert series[:2] == [(1002, "newest"), (1001, [3, 2])]
     assert series[2:] == [(1003, "newest"), (1001, [1]), (1002, [1])]
 
@@ -167,13 +167,40 @@ def test_lost_lease_cancels(
 
 
 def test_trial_failed_in_the_dashboard_is_cancelled(
-    database: Database, make_study: MakeStudy, take: Take, quick: Any
+    database: Database, make_study: MakeStudy, take: Take, quick: Any, rows: Rows
 ) -> None:
     told = reporter(database, begin(database, make_study(), take).lease)
     optuna_study(database, "race").tell(0, state=optuna.trial.TrialState.FAIL)
     assert told.on_epoch(quick.fake_report(0, 3, 1.0)) is Decision.CANCEL
     assert "dashboard" in told.reason
     assert not told.lease_lost
+    assert len(rows(EPOCHS)) == 1
+
+
+def test_record_and_report_are_repeated_together_when_the_connection_breaks(
+    database: Database,
+    make_study: MakeStudy,
+    take: Take,
+    quick: Any,
+    rows: Rows,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = reporter(database, begin(database, make_study(), take).lease)
+    write, values = database.optuna_storage.set_trial_intermediate_value, list[float]()
+
+    def breaking(trial_id: int, step: int, value: float) -> None:
+        write(trial_id, step, value)
+        values.append(value)
+        if len(values) == 1:
+            kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            rows(kill + "WHERE datname = current_database() AND state = 'idle in transaction'")
+
+    monkeypatch.setattr(database.optuna_storage, "set_trial_intermediate_value", breaking)
+    assert told.on_epoch(quick.fake_report(0, 3, 1.0)) is Decision.CONTINUE
+    assert told.on_epoch(quick.fake_report(1, 3, 2.0)) is Decision.CONTINUE
+    assert values == [1.0, 1.0, 2.0]
+    assert [tuple(row) for row in rows(EPOCHS)] == [(0, 0, 1), (0, 1, 1)]
+    assert optuna_study(database, "race").trials[0].intermediate_values == {0: 1.0, 1: 2.0}
 
 
 @pytest.mark.parametrize("kind", ["phase_aware", "median"])
@@ -203,11 +230,11 @@ def test_trial_behind_its_peers_is_pruned(
 
 
 def test_records_and_status_tell_the_same_story(
-    database: Database, make_study: MakeStudy, take: Take, quick: Any
+    database: Database, make_study: MakeStudy, take: Take, quick: Any, record: Record
 ) -> None:
     study = make_study(budget={"trials": 3})
     lease = begin(database, study, take).lease
-    record_epoch(database, lease, 0, 1, quick.fake_report(0, 3, 1.0))
+    record(lease, 0, 1, quick.fake_report(0, 3, 1.0))
     begin(database, study, take)
     record = load_study(database, "race")
     assert (record.name, record.target_trials, len(record.trials)) == ("race", 3, 2)

@@ -8,7 +8,7 @@ from rich.live import Live
 
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.service.asking import Asker
-from atft_hpo.service.epochs import record_epoch
+from atft_hpo.service.epochs import Standing
 from atft_hpo.service.leases import Claim, conclude
 from atft_hpo.service.live import LiveView, PlainView, open_view
 from atft_hpo.service.storage import Database
@@ -16,6 +16,7 @@ from atft_hpo.service.telling import tell_finished
 
 pytestmark = pytest.mark.postgres
 MakeStudy = Callable[..., Any]
+Record = Callable[..., Standing]
 Begin = Callable[[], Claim]
 
 
@@ -31,13 +32,15 @@ def begin(database: Database, make_study: MakeStudy, take: Callable[..., Claim])
     return begin_one
 
 
-def test_plain_view_prints_every_epoch_once(database: Database, begin: Begin, quick: Any) -> None:
+def test_plain_view_prints_every_epoch_once(
+    database: Database, begin: Begin, quick: Any, record: Record
+) -> None:
     lease = begin().lease
-    record_epoch(database, lease, 0, 1, quick.fake_report(0, 3, 1.0))
+    record(lease, 0, 1, quick.fake_report(0, 3, 1.0))
     out = io.StringIO()
     view = PlainView(database, "race", Console(file=out, width=20), period_seconds=0.0)
     for epoch in (1, 2):
-        record_epoch(database, lease, 0, 1, quick.fake_report(epoch, 3, 1.0))
+        record(lease, 0, 1, quick.fake_report(epoch, 3, 1.0))
         view.refresh()
         view.refresh()
     conclude(database, lease, Outcome.COMPLETE, "", 1.5)
@@ -50,9 +53,9 @@ def test_plain_view_prints_every_epoch_once(database: Database, begin: Begin, qu
 
 
 def test_live_view_has_a_line_per_running_trial(
-    database: Database, begin: Begin, quick: Any
+    database: Database, begin: Begin, quick: Any, record: Record
 ) -> None:
-    record_epoch(database, begin().lease, 0, 1, quick.fake_report(1, 3, 1.25, phase=1))
+    record(begin().lease, 0, 1, quick.fake_report(1, 3, 1.25, phase=1))
     begin()
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=100, color_system=None)

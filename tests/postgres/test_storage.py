@@ -14,7 +14,12 @@ from atft_hpo.config.settings import Settings
 from atft_hpo.errors import StorageError, VolumeError
 from atft_hpo.paths import Volume
 from atft_hpo.service.embedded import embedded_url
-from atft_hpo.service.storage import Database, attach_database, open_database
+from atft_hpo.service.storage import (
+    Database,
+    attach_database,
+    durable_optuna_storage,
+    open_database,
+)
 
 pytestmark = pytest.mark.postgres
 EIGHT_OPENERS = """
@@ -94,6 +99,17 @@ def test_work_is_repeated_when_the_connection_breaks(database: Database) -> None
 
     assert database.run(work) == 42
     assert len(calls) == 2
+
+
+def test_commits_wait_for_the_disk_but_for_optunas_that_ours_follow(database: Database) -> None:
+    durable: Any = durable_optuna_storage(database)
+    engines = (database.engine, database.optuna_engine, durable._backend.engine)
+    answers = []
+    for engine in engines:
+        with engine.connect() as connection:
+            answers.append(connection.execute(text("SHOW synchronous_commit")).scalar_one())
+    durable._backend.engine.dispose()
+    assert answers == ["on", "off", "on"]
 
 
 def test_mistakes_are_not_repeated(database: Database) -> None:

@@ -5,13 +5,14 @@ from typing import Any, Literal
 
 import optuna
 import pytest
+from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.search_schema import SamplerConfig
 from atft_hpo.config.toml import build_config
 from atft_hpo.errors import ConfigError
-from atft_hpo.search.samplers import make_sampler
+from atft_hpo.search.samplers import SeededByTrial, make_sampler
 from atft_hpo.search.space import suggest
 
 Kind = Literal["tpe", "gp", "random", "cmaes"]
@@ -140,3 +141,51 @@ def test_cmaes_draws_categorical_keys_at_random(searched: Config) -> None:
     seen = _run(study, searched, 12)
     assert len({params["phases.fine_tuning.freeze"] for params in seen}) == 3
     assert any("cma:generation" in trial.system_attrs for trial in study.trials)
+
+
+def test_tpe_proposes_what_optunas_own_does(searched: Config) -> None:
+    """What is remembered of the past changes nothing: finished, pruned and running trials."""
+    ours, theirs = (
+        optuna.create_study(direction="maximize", sampler=sampler)
+        for sampler in (
+            _sampler("tpe", searched),
+            SeededByTrial(
+                lambda config, seed: optuna.samplers.TPESampler(
+                    n_startup_trials=config.startup_trials,
+                    seed=seed,
+                    multivariate=True,
+                    constant_liar=True,
+                ),
+                SamplerConfig(kind="tpe", startup_trials=4),
+            ),
+        )
+    )
+    for number in range(24):
+        trials = [study.ask() for study in (ours, theirs)]
+        first, second = (suggest(trial, searched) for trial in trials)
+        assert first == second
+        if number % 4 == 3:
+            continue  # it runs on; the constant liar counts it as bad
+        for trial in trials:
+            trial.report(first["model.dropout"], 0)
+            pruned = number % 4 == 2
+            value = None if pruned else -first["model.dropout"]
+            trial.study.tell(trial, value, TrialState.PRUNED if pruned else TrialState.COMPLETE)
+
+
+def test_tpe_reads_a_finished_trials_parameters_once(
+    searched: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the method of Optuna's that is replaced: under another name it would not be called."""
+    study = optuna.create_study(direction="maximize", sampler=_sampler("tpe", searched))
+    _run(study, searched, 8)
+    read: list[int] = []
+    original = TPESampler._get_params
+
+    def counted(self: TPESampler, trial: Any, study: optuna.Study) -> Any:
+        read.append(trial.number)
+        return original(self, trial, study)
+
+    monkeypatch.setattr(TPESampler, "_get_params", counted)
+    _run(study, searched, 2)
+    assert read == [7, 8]  # one new trial each time; those before it were read before
