@@ -58,7 +58,7 @@ class Mlp(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """[S, N, Q]."""
-        x_SNF = batch.x_NTF[:, batch.context :].transpose(0, 1)
+        x_SNF = batch.x_NTF[:, batch.context :].float().transpose(0, 1)
         out: Tensor = self.head(self.encode(x_SNF))
         return out
 
@@ -74,7 +74,7 @@ class Lstm(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """[S, N, Q]."""
-        state_NTH, _ = self.lstm(F.relu(self.project(batch.x_NTF)))
+        state_NTH, _ = self.lstm(F.relu(self.project(batch.x_NTF.float())))
         out: Tensor = self.head(state_NTH[:, batch.context :].transpose(0, 1))
         return out
 
@@ -92,7 +92,7 @@ class GraphNet(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """[S, N, Q]."""
-        state_SNH = self.encode(batch.x_NTF[:, batch.context :].transpose(0, 1))
+        state_SNH = self.encode(batch.x_NTF[:, batch.context :].float().transpose(0, 1))
         near_SNK = batch.neighbours_SNK
         mask_SNK = near_SNK >= 0
         for layer in self.layers:

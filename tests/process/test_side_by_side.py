@@ -20,7 +20,7 @@ from atft_hpo.service.density import Layout, Measured, ProbeFailedError, SideByS
 from atft_hpo.service.side_by_side import ProbeProcesses
 
 MakeProbe = Callable[[Path], SideBySide]
-DAYS, STOCKS = 60, 24
+DAYS, STOCKS = 120, 24
 
 
 @pytest.fixture
