@@ -35,7 +35,7 @@ SPANNED = 0.1
 dropped."""
 TIE = 1e-6
 """Relative handicap per bin; above float32 rounding, below any difference that matters."""
-WINDOWS_PER_BLOCK = 2048
+WINDOWS_PER_BLOCK = 16384
 """Windows decomposed at a time on a CPU, so that intermediates stay in its cache."""
 WINDOWS_PER_BLOCK_ON_DEVICE = 1 << 21
 """The same elsewhere, where memory is what counts."""

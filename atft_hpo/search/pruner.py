@@ -161,9 +161,7 @@ def _check_days(series: Sequence[Sequence[DailySeries]]) -> None:
 
 
 def _sharpe(series: Sequence[Sequence[DailySeries]]) -> _Measure:
-    returns_MWD = np.array(
-        [[getattr(d, _RETURNS) for d in window] for window in series], dtype=np.float64
-    )
+    returns_MWD = _stacked(series, _RETURNS)
     scaled_MD = _mean_of_finite(_in_own_deviations(returns_MWD), axis=1)
     return _Measure("net Sharpe", " a year", math.sqrt(_DAYS_A_YEAR), 2, scaled_MD)
 
@@ -171,8 +169,14 @@ def _sharpe(series: Sequence[Sequence[DailySeries]]) -> _Measure:
 def _ic(series: Sequence[Sequence[DailySeries]], objective: ObjectiveConfig) -> _Measure:
     name = ic_series(objective)
     label = _IC_LABELS[name]
-    ic_MWD = np.array([[getattr(d, name) for d in window] for window in series], dtype=np.float64)
+    ic_MWD = _stacked(series, name)
     return _Measure(label, "", 1.0, 4, _mean_of_finite(ic_MWD, axis=1))
+
+
+def _stacked(series: Sequence[Sequence[DailySeries]], name: str) -> Floats:
+    """One field of every epoch: float64 [M, W, D]."""
+    rows = [getattr(daily, name) for window in series for daily in window]
+    return np.concatenate(rows, dtype=np.float64).reshape(len(series), len(series[0]), -1)
 
 
 def _standing(measure: _Measure, config: PrunerConfig, lag: int) -> _Standing:
@@ -200,10 +204,10 @@ def _standing(measure: _Measure, config: PrunerConfig, lag: int) -> _Standing:
 
 def _in_own_deviations(returns_MWD: Floats) -> Floats:
     """Each series divided by its own standard deviation over days; one that never moves earns 0."""
-    deviations_MWD = returns_MWD - _mean_of_finite(returns_MWD, axis=2)[..., None]
-    std_MW1 = np.sqrt(_mean_of_finite(deviations_MWD**2, axis=2))[..., None]
-    moves = std_MW1 > 0.0
-    return np.where(moves, returns_MWD / np.where(moves, std_MW1, 1.0), returns_MWD * 0.0)
+    squares_MWD = returns_MWD - _mean_of_finite(returns_MWD, axis=2)[..., None]
+    squares_MWD *= squares_MWD
+    std_MW1 = np.sqrt(_mean_of_finite(squares_MWD, axis=2))[..., None]
+    return np.asarray(returns_MWD / np.where(std_MW1 > 0.0, std_MW1, np.inf))
 
 
 def _mean_of_finite(values: Floats, axis: int) -> Floats:
