@@ -466,8 +466,8 @@ class RuntimeConfig(Section):
     of eight times as many; more are computed a second time for the gradient. Bounds memory; only
     the draws of dropout depend on it."""
     compile: bool = False
-    """Compile parts of the model with torch.compile, about a minute in each trial; needs a C++
-    compiler, and on a GPU Triton. `bench/gpu.py stages` says whether it pays."""
+    """Compile parts of the model with torch.compile: minutes in each trial, on two cores more than
+    four. Needs a C++ compiler, on a GPU Triton. `bench/gpu.py stages` says whether it pays."""
 
 
 class Provenance(Section):
