@@ -15,7 +15,6 @@ Memory is bounded: `chunk_tokens` stock-days are computed at a time, and beyond 
 slice by what a stock-day has: inputs, two states with their gradients, forecasts.
 """
 
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -51,7 +50,6 @@ MODULES = ("fan", "san", "graph")
 KEPT_CHUNKS = 8
 """Chunks of a slice whose intermediates are kept for the gradient: 2 GiB of them at H = 64, 395
 features and 8,192 tokens each. A step that computes all of them again takes 38 % longer."""
-CPP_COMPILERS = ("g++", "clang++", "c++")
 _MAIN = FAN_CHANNELS.index("main")
 
 
@@ -201,27 +199,6 @@ class ATFT(nn.Module):
     def active(self) -> frozenset[str]:
         """Modules that compute something: FAN and SAN need columns."""
         return self.enabled if self.inputs.fan_columns else self.enabled & {"graph"}
-
-    def compile_parts(self) -> None:
-        """Compile, each when it first runs, the parts that are many small passes over memory.
-
-        Left as they are: the LSTM, which is the library's, and the interpolation, whose sparse
-        products a compiler does not take.
-
-        Raises:
-            ConfigError: the machine has no C++ compiler.
-        """
-        if not any(map(shutil.which, CPP_COMPILERS)):
-            raise ConfigError(
-                f"runtime.compile = true needs a C++ compiler, and none of {list(CPP_COMPILERS)} "
-                "is on the path; install g++ or set it to false"
-            )
-        networks = self.selection.fan_networks
-        networks.run = torch.compile(networks.run, dynamic=True)
-        parts = (self.selection.weigh, self.enrichment, self.attention, self.feed_forward)
-        for part in (*parts, *self.graph.layers):
-            if part is not None:
-                part.compile(dynamic=True)
 
     def freeze(self, level: Literal["none", "selection", "encoder"]) -> None:
         """Freeze variable selection; "encoder": that and the LSTM; "none": nothing."""

@@ -5,8 +5,8 @@
 Beyond the first `keep` chunks nothing but inputs and results is kept: the backward pass computes
 the function again (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"). This is what
 `torch.utils.checkpoint` does, too, chunk by chunk; but there each chunk's results lie between the
-memory of one chunk and that of the next, and glibc's heap grew by 100 MiB a chunk that it could not
-use again. Here results have their places before the second chunk begins.
+memory of one chunk and that of the next, and glibc's heap grew by holes that it could not use
+again. Here results have their places before the second chunk begins.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -51,7 +51,8 @@ class Database:
 
     Its commits do not wait for the disk. Whoever writes through it does so inside a transaction or
     lock of ours and commits work of ours afterwards, which waits for both; if the server falls down
-    in between, our connection breaks and all is done again.
+    in between, our connection breaks and all is done again. Only what halving and Hyperband note
+    while they judge an epoch has no commit of ours behind it.
     """
     patience_seconds: float = 60.0
     """How long work is repeated while the database does not answer."""

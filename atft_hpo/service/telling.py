@@ -2,8 +2,8 @@
 
 A row is finished first and told later; any agent tells what stands untold, so an agent that dies in
 between leaves nothing undone. The row is locked while Optuna is told, and marked as told in the
-same transaction. A failure is FAIL with words, never a
-number; a value that is not finite is never told.
+same transaction. A failure is FAIL with words, never a number; a value that is not finite is never
+told.
 """
 
 import math

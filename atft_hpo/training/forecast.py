@@ -23,6 +23,7 @@ from atft_hpo.data.slices import SliceSource
 from atft_hpo.data.styles import Exposures, exposures_of
 from atft_hpo.errors import CheckpointError
 from atft_hpo.model.atft import ATFT, ModelInputs
+from atft_hpo.model.compiled import compile_parts
 from atft_hpo.model.trees import Forest
 from atft_hpo.training.checkpoint import load_checkpoint
 from atft_hpo.training.decompositions import KeptDecompositions
@@ -123,6 +124,18 @@ def new_model(config: Config, panel: Panel) -> ATFT:
         edge_attributes=EDGE_ATTRIBUTES,
     )
     return ATFT(config.model, inputs, config.runtime.chunk_tokens)
+
+
+def model_to_train(config: Config, panel: Panel, device: torch.device) -> ATFT:
+    """`new_model` on `device`, compiled where `runtime.compile` says so.
+
+    Raises:
+        ConfigError: it does, and the machine has no C++ compiler.
+    """
+    model = new_model(config, panel).to(device)
+    if config.runtime.compile:
+        compile_parts(model)
+    return model
 
 
 def load_model(checkpoint: Path, panel: Panel) -> tuple[ATFT, Config]:

@@ -23,7 +23,7 @@ from atft_hpo.data.slices import evaluation_cuts, panel_split, resident_features
 from atft_hpo.model.atft import MODULES
 from atft_hpo.training.averaging import Averages
 from atft_hpo.training.epoch import train_step
-from atft_hpo.training.forecast import evaluating, new_model, precision
+from atft_hpo.training.forecast import evaluating, model_to_train, precision
 from atft_hpo.training.losses import LossRules, SliceTargets
 from atft_hpo.training.optimizer import make_optimizer, set_rates
 from atft_hpo.training.phases import phases_of
@@ -58,9 +58,7 @@ class Probe:
         """
         torch.manual_seed(config.seed)
         self.config, self.device = config, device
-        self.model = new_model(config, panel).to(device)
-        if config.runtime.compile:
-            self.model.compile_parts()
+        self.model = model_to_train(config, panel, device)
         self.model.enable(MODULES)
         last = phases_of(config)[-1].config
         self.optimizer = make_optimizer(self.model, config.optim)

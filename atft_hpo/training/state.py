@@ -31,7 +31,7 @@ from atft_hpo.training.averaging import Averages, Weights
 from atft_hpo.training.boosting import OnRound, fit_stack
 from atft_hpo.training.checkpoint import load_checkpoint
 from atft_hpo.training.decompositions import KeptDecompositions
-from atft_hpo.training.forecast import new_model
+from atft_hpo.training.forecast import model_to_train
 from atft_hpo.training.history import from_content, to_content
 from atft_hpo.training.objective import best_epoch
 from atft_hpo.training.optimizer import make_optimizer
@@ -88,9 +88,7 @@ class RunState:
         """A run before its first epoch; sets torch's global seed."""
         phases = phases_of(config)
         torch.manual_seed(config.seed)
-        model = new_model(config, panel).to(device)
-        if config.runtime.compile:
-            model.compile_parts()
+        model = model_to_train(config, panel, device)
         return cls(
             config=config,
             panel=panel,

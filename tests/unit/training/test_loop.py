@@ -432,14 +432,14 @@ def test_frozen_layers_stand_still_in_their_phase(
 def test_a_dead_network_never_reaches_epoch_one(
     config_of: ConfigOf, panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = state.new_model
+    real = state.model_to_train
 
-    def dead(config: Config, panel: Panel) -> Any:
-        model = real(config, panel)
+    def dead(config: Config, panel: Panel, device: torch.device) -> Any:
+        model = real(config, panel, device)
         torch.nn.init.zeros_(model.heads.point.weight)
         return model
 
-    monkeypatch.setattr(state, "new_model", dead)
+    monkeypatch.setattr(state, "model_to_train", dead)
     with pytest.raises(HealthGateError, match="between stocks"):
         run_phases(config_of(), panel, RunPaths(tmp_path), CPU, go_on)
     assert not list(tmp_path.iterdir())
