@@ -78,4 +78,6 @@ def numbers_of(column: pa.Array, kind: pa.DataType) -> NDArray[Any]:
     """Floats of `kind`, null = NaN."""
     if column.type != kind:
         column = pc.cast(column, kind, safe=False)
-    return np.asarray(column.to_numpy(zero_copy_only=False))
+    if column.null_count:
+        column = pc.fill_null(column, pa.scalar(np.nan, kind))
+    return np.asarray(column)

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from atft_hpo.data.arrow_values import numbers_of
 from atft_hpo.data.table import BATCH_ROWS, Rows, Table, opened
 
+_TASKS_PER_THREAD = 4
+"""At least: so that none is idle for long at the end."""
 _COLUMNS_AT_ONCE = 16
 """Decoded at a time by a thread: what Arrow holds stays small, and in the processor's cache."""
 Floats = NDArray[np.float32]
@@ -31,7 +33,7 @@ class FeatureColumns:
     def __init__(self, table: Table, rows: Rows, pool: ThreadPoolExecutor, threads: int) -> None:
         starts = np.cumsum(rows.rows_of_file) - rows.rows_of_file
         self._start_of = dict(zip(table.files, starts.tolist(), strict=True))
-        self._shares = -(-threads // len(table.files))
+        self._shares = -(-_TASKS_PER_THREAD * threads // len(table.files))
         self._pool = pool
         self.row_R = np.concatenate(
             list(pool.map(_by_day, [rows] * len(starts), range(len(starts))))

@@ -34,6 +34,8 @@ from atft_hpo.paths import PanelPaths
 Progress = Callable[[str], None]
 _COLUMNS_BYTES = 512 << 20
 """Of float32 columns in memory at a time; a column larger than this is read alone."""
+_PASSES = 4
+"""As many times a table that is not large is read, for less memory."""
 _MOST_THREADS = 8
 
 
@@ -98,7 +100,7 @@ class _Builder:
     def normalise(self, config: PackConfig, progress: Progress) -> None:
         """Read and normalise the columns that are not in the file yet."""
         journal, total, rows = self.journal, len(self.specs), len(self.source.row_R)
-        step = -(-total // -(-4 * total * rows // _COLUMNS_BYTES))
+        step = -(-total // max(_PASSES, -(-4 * total * rows // _COLUMNS_BYTES)))
         x_FR = np.empty((step, rows + 1), np.float32)
         normaliser = Normaliser(self.specs, config)
         while journal.columns < total:
