@@ -38,6 +38,7 @@ from atft_hpo.service.asking import Asker
 from atft_hpo.service.live import PlainView
 from atft_hpo.service.storage import open_database
 from atft_hpo.service.study import OpenStudy, create_or_continue
+from atft_hpo.training.memory import keep_freed_memory
 from search_overhead.history import steps_of, write_history
 from search_overhead.trials import run_trial
 
@@ -55,6 +56,7 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="File to write.")] = None,
 ) -> None:
     """Time the service's part of a trial-epoch."""
+    keep_freed_memory()  # as a trial's process does, whose part is most of it
     config = with_values(load_config(study), {"budget.trials": trials + new + 1})
     with tempfile.TemporaryDirectory(prefix="atft-search-") as folder:
         settings = Settings(None, Volume(Path(folder)), "cpu")

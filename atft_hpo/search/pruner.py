@@ -203,11 +203,15 @@ def _standing(measure: _Measure, config: PrunerConfig, lag: int) -> _Standing:
 
 
 def _in_own_deviations(returns_MWD: Floats) -> Floats:
-    """Each series divided by its own standard deviation over days; one that never moves earns 0."""
+    """Each series divided by its own standard deviation over days; one that never moves earns 0.
+
+    In place: memory that is mapped anew costs more than the division.
+    """
     squares_MWD = returns_MWD - _mean_of_finite(returns_MWD, axis=2)[..., None]
     squares_MWD *= squares_MWD
     std_MW1 = np.sqrt(_mean_of_finite(squares_MWD, axis=2))[..., None]
-    return np.asarray(returns_MWD / np.where(std_MW1 > 0.0, std_MW1, np.inf))
+    returns_MWD /= np.where(std_MW1 > 0.0, std_MW1, np.inf)
+    return returns_MWD
 
 
 def _mean_of_finite(values: Floats, axis: int) -> Floats:

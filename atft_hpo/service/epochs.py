@@ -26,7 +26,7 @@ _TABLES = ("metrics", "train")
 
 _WRITE = text("""
     WITH held AS (
-        SELECT cancel_requested FROM atft_trial
+        SELECT cancel_requested, trial_id FROM atft_trial
         WHERE study = :study AND slot = :slot AND token = :token AND state = 'running' FOR SHARE
     ), written AS (
         INSERT INTO atft_epoch (study, number, step, attempt, facts, daily, recorded_at)
@@ -34,10 +34,22 @@ _WRITE = text("""
         FROM held
         ON CONFLICT (study, number, step) DO UPDATE SET attempt = excluded.attempt,
             facts = excluded.facts, daily = excluded.daily, recorded_at = excluded.recorded_at
+    ), open AS (
+        SELECT trial_id FROM held JOIN trials USING (trial_id)
+        WHERE trials.state IN ('RUNNING', 'WAITING')
+    ), reported AS (
+        INSERT INTO trial_intermediate_values
+            (trial_id, step, intermediate_value, intermediate_value_type)
+        SELECT trial_id, :step, CAST(:smoothed AS double precision), 'FINITE'
+        FROM open WHERE CAST(:smoothed AS double precision) IS NOT NULL
+        ON CONFLICT (trial_id, step) DO NOTHING
     )
-    SELECT cancel_requested FROM held
+    SELECT cancel_requested, open.trial_id IS NULL FROM held LEFT JOIN open ON true
 """)
-"""FOR SHARE: nobody can take the slot before this transaction has ended."""
+"""The epoch in our table, and what Optuna's `Trial.report` would write in its own.
+
+FOR SHARE: nobody can take the slot before this transaction has ended.
+"""
 
 
 class Standing(enum.Enum):
@@ -56,20 +68,26 @@ def epoch_row(lease: Lease, number: int, attempt: int, report: EpochReport) -> d
         "number": number,
         "step": report.step,
         "attempt": attempt,
+        "smoothed": _number(report.smoothed),
         "facts": json.dumps(encode_facts(report)),
         "daily": encode_daily(report.daily),
     }
 
 
 def write_epoch(connection: Connection, row: Mapping[str, Any]) -> Standing:
-    """Write one epoch; a step that stands already is replaced, so that a retry may repeat it.
+    """Write one epoch and report it to Optuna; nothing is written when the lease is lost.
 
-    Nothing is written when the lease is lost.
+    A step that stands already is replaced, so that a retry may repeat it. Optuna, whose samplers
+    may have learned from it, keeps what it heard first; it hears only numbers that are finite, and
+    only while its trial runs.
     """
-    cancelled = connection.execute(_WRITE, row).scalar()
-    if cancelled is None:
+    found = connection.execute(_WRITE, row).one_or_none()
+    if found is None:
         return Standing.LOST
-    return Standing.CANCELLED if cancelled else Standing.HOLDS
+    cancelled, ended = found
+    if cancelled:
+        return Standing.CANCELLED
+    return Standing.ENDED if ended else Standing.HOLDS
 
 
 def read_epochs(

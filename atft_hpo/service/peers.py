@@ -17,9 +17,6 @@ from sqlalchemy import Connection, text
 from atft_hpo.search.records import EpochSeries
 from atft_hpo.service.daily import decode_daily, decode_rows, encode_dates, place_of
 
-_Key = tuple[int, int]
-"""Trial number and step."""
-
 _ROWS = text("""
     SELECT number, same_days, CASE
         WHEN number = ANY(:known) THEN NULL
@@ -47,7 +44,8 @@ class Peers:
         """`number`: the trial whose peers they are; `series`: fields of `DailySeries` to read."""
         self._study, self._number, self._most = study, number, most
         self._names = series
-        self._known: dict[_Key, EpochSeries] = {}
+        self._known: dict[int, dict[int, EpochSeries]] = {}
+        """By step and number."""
 
     def read(
         self, connection: Connection, steps: Sequence[int], dates_D: NDArray[np.datetime64]
@@ -57,17 +55,14 @@ class Peers:
         Series of `dates_D` have that very array as their dates.
         """
         *earlier, last = steps
+        self._known = {step: self._known.get(step, {}) for step in steps}
         numbers = self._rows(connection, last, dates_D)
-        wanted = {(number, step) for step in steps for number in numbers}
-        self._known = {key: epoch for key, epoch in self._known.items() if key in wanted}
         for step in earlier:
-            missing = [number for number in numbers if (number, step) not in self._known]
+            missing = [number for number in numbers if number not in self._known[step]]
             if missing:
                 self._rows(connection, step, dates_D, missing)
-        return {
-            number: [self._known[number, s] for s in steps if (number, s) in self._known]
-            for number in numbers
-        }
+        known = self._known.values()
+        return {number: [at[number] for at in known if number in at] for number in numbers}
 
     def _rows(
         self,
@@ -77,10 +72,11 @@ class Peers:
         given: list[int] | None = None,
     ) -> list[int]:
         """Numbers of the epochs found, newest first; all of them are known afterwards."""
+        known = self._known[step]
         (first, size), (second, _) = (place_of(name, len(dates_D)) for name in self._names)
         values = {
             "study": self._study, "step": step, "number": self._number, "most": self._most,
-            "given": given, "known": [number for number, known in self._known if known == step],
+            "given": given, "known": list(known),
             "first_0": first, "first_1": second, "size": size, "dates": encode_dates(dates_D),
         }  # fmt: skip
         rows = connection.execute(_ROWS, values)
@@ -90,5 +86,5 @@ class Peers:
             if content is not None:
                 data = bytes(content)
                 daily = decode_rows(data, dates_D, self._names) if same_days else decode_daily(data)
-                self._known[number, step] = EpochSeries(step, daily)
+                known[number] = EpochSeries(step, daily)
         return numbers

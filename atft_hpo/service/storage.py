@@ -45,6 +45,8 @@ class Database:
     url: str = field(repr=False)
     volume: Volume
     engine: Engine = field(repr=False)
+    single_engine: Engine = field(repr=False)
+    """Each statement is a transaction by itself."""
     optuna_engine: Engine = field(repr=False)
     optuna_storage: BaseStorage = field(repr=False)
     """Cached: a long-lived process pays for finished trials once.
@@ -73,17 +75,17 @@ class Database:
         return self.patiently(once)
 
     def run_single(self, work: Callable[[Connection], T]) -> T:
-        """As `run`, but each statement is a transaction by itself: for work of a single one.
+        """As `run`, but each statement is a transaction by itself.
 
-        It saves the two messages that begin and end a transaction.
+        It saves the two messages that begin and end one.
 
         Raises:
             StorageError: the database did not answer for `patience_seconds`.
         """
 
         def once() -> T:
-            with self.engine.connect() as connection:
-                return work(connection.execution_options(isolation_level="AUTOCOMMIT"))
+            with self.single_engine.connect() as connection:
+                return work(connection)
 
         return self.patiently(once)
 
@@ -108,6 +110,7 @@ class Database:
     def close(self) -> None:
         """Give the connections back; an embedded server goes on until this process exits."""
         self.engine.dispose()
+        self.single_engine.dispose()
         self.optuna_engine.dispose()
 
 
@@ -161,8 +164,9 @@ def _connect(url: str, volume: Volume, patience_seconds: float, checked: bool) -
     event.listen(backend.engine, "connect", _do_not_wait)
     backend.engine.dispose()  # it has a connection from before
     engine = sqlalchemy.create_engine(url, **_ENGINE)
+    single = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT", **_ENGINE)
     storage = optuna.storages.get_storage(backend)
-    return Database(url, volume, engine, backend.engine, storage, patience_seconds)
+    return Database(url, volume, engine, single, backend.engine, storage, patience_seconds)
 
 
 def _optuna_backend(url: str, patience_seconds: float, checked: bool) -> RDBStorage:
@@ -179,7 +183,7 @@ def _optuna_backend(url: str, patience_seconds: float, checked: bool) -> RDBStor
 
 
 def _do_not_wait(connection: Any, _record: Any) -> None:
-    """Optuna commits each value by itself, some thirty times to ask for one trial."""
+    """Optuna commits each value by itself, some five times to ask for one trial."""
     with connection.cursor() as cursor:
         cursor.execute("SET synchronous_commit TO off")
     connection.commit()

@@ -102,12 +102,13 @@ def optuna_study(
     name: str,
     sampler: optuna.samplers.BaseSampler | None = None,
     pruner: optuna.pruners.BasePruner | None = None,
+    storage: optuna.storages.BaseStorage | None = None,
 ) -> optuna.Study:
     """Optuna's view of the study. Without a sampler it may be told and reported to, not asked."""
     return database.patiently(
         lambda: optuna.Study(
             name,
-            database.optuna_storage,
+            storage or database.optuna_storage,
             sampler=sampler or optuna.samplers.RandomSampler(),
             pruner=pruner or optuna.pruners.NopPruner(),
         )

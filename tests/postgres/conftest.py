@@ -43,7 +43,7 @@ def record(database: Database) -> Callable[..., Standing]:
 
     def record_one(lease: Lease, number: int, attempt: int, report: EpochReport) -> Standing:
         row = epoch_row(lease, number, attempt, report)
-        return database.run(lambda connection: write_epoch(connection, row))
+        return database.run_single(lambda connection: write_epoch(connection, row))
 
     return record_one
 

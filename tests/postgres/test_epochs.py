@@ -1,10 +1,13 @@
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
+from sqlalchemy.exc import OperationalError
 
 from atft_hpo.service.asking import Asker
 from atft_hpo.service.assignment import read_assignment
@@ -177,28 +180,49 @@ def test_trial_failed_in_the_dashboard_is_cancelled(
     assert len(rows(EPOCHS)) == 1
 
 
+@pytest.mark.parametrize("moment", ["before", "in", "after"])
 def test_record_and_report_are_repeated_together_when_the_connection_breaks(
     database: Database,
     make_study: MakeStudy,
     take: Take,
     quick: Any,
     rows: Rows,
-    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
 ) -> None:
+    """Before the statement runs, while it waits for a lock, or when its answer does not arrive."""
     told = reporter(database, begin(database, make_study(), take).lease)
-    write, values = database.optuna_storage.set_trial_intermediate_value, list[float]()
+    lock = database.engine.connect()
+    cut = list[str]()
 
-    def breaking(trial_id: int, step: int, value: float) -> None:
-        write(trial_id, step, value)
-        values.append(value)
-        if len(values) == 1:
-            kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            rows(kill + "WHERE datname = current_database() AND state = 'idle in transaction'")
+    def kill(where: str) -> None:
+        cut.append(moment)
+        answer = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE "
+        assert rows(f"{answer}datname = current_database() AND {where}") == [(True,)]
 
-    monkeypatch.setattr(database.optuna_storage, "set_trial_intermediate_value", breaking)
+    def kill_the_waiting_one() -> None:
+        while not rows("SELECT FROM pg_locks WHERE NOT granted"):
+            time.sleep(0.01)
+        kill("wait_event_type = 'Lock'")
+        lock.rollback()
+
+    def breaking(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if cut or "INTO atft_epoch" not in statement:
+            return
+        if moment == "in":
+            lock.execute(text("SELECT FROM atft_trial FOR UPDATE"))
+            threading.Thread(target=kill_the_waiting_one).start()
+            return
+        kill(f"pid = {connection.connection.dbapi_connection.info.backend_pid}")
+        if moment == "after":
+            raise OperationalError(statement, {}, Exception("connection lost"))
+
+    hook = "after_cursor_execute" if moment == "after" else "before_cursor_execute"
+    event.listen(database.single_engine, hook, breaking)
     assert told.on_epoch(quick.fake_report(0, 3, 1.0)) is Decision.CONTINUE
     assert told.on_epoch(quick.fake_report(1, 3, 2.0)) is Decision.CONTINUE
-    assert values == [1.0, 1.0, 2.0]
+    event.remove(database.single_engine, hook, breaking)
+    lock.close()
+    assert cut == [moment]
     assert [tuple(row) for row in rows(EPOCHS)] == [(0, 0, 1), (0, 1, 1)]
     assert optuna_study(database, "race").trials[0].intermediate_values == {0: 1.0, 1: 2.0}
 

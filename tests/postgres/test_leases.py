@@ -7,6 +7,7 @@ from sqlalchemy import text
 from atft_hpo.errors import StudyError
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.service.leases import (
+    _RENEW,
     Claim,
     Idle,
     LeaseTimes,
@@ -174,6 +175,27 @@ def test_renewal_extends_the_lease(database: Database, make_study: Callable[...,
     found = renew(database, [lease], TIMES)
     assert (found.held, found.cancelled, found.stop_mode) == ({lease}, frozenset(), "")
     assert not idle(database).over
+
+
+def test_only_the_renewal_itself_does_not_wait_for_the_disk(
+    database: Database, make_study: Callable[..., Any]
+) -> None:
+    make_study()
+    lease, answers = take(database).lease, list[str]()
+
+    def ask(connection: Any, *_: Any) -> None:
+        with connection.connection.dbapi_connection.cursor() as cursor:
+            cursor.execute("SHOW synchronous_commit")
+            answers.append(cursor.fetchone()[0])
+
+    with database.single_engine.connect() as connection:
+        values = {"study": "race", "slots": [0], "tokens": [lease.token], "seconds": 30.0}
+        connection.execute(text("BEGIN"))
+        connection.execute(_RENEW, values)
+        ask(connection)
+        connection.execute(text("COMMIT"))
+        ask(connection)
+    assert answers == ["off", "on"]
 
 
 def test_started_process_is_noted(database: Database, make_study: Callable[..., Any]) -> None:

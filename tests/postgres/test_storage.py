@@ -103,13 +103,15 @@ def test_work_is_repeated_when_the_connection_breaks(database: Database) -> None
 
 def test_commits_wait_for_the_disk_but_for_optunas_that_ours_follow(database: Database) -> None:
     durable: Any = durable_optuna_storage(database)
-    engines = (database.engine, database.optuna_engine, durable._backend.engine)
+    engines = (
+        database.engine, database.single_engine, database.optuna_engine, durable._backend.engine,
+    )  # fmt: skip
     answers = []
     for engine in engines:
         with engine.connect() as connection:
             answers.append(connection.execute(text("SHOW synchronous_commit")).scalar_one())
     durable._backend.engine.dispose()
-    assert answers == ["on", "off", "on"]
+    assert answers == ["on", "on", "off", "on"]
 
 
 def test_mistakes_are_not_repeated(database: Database) -> None:
