@@ -51,6 +51,8 @@ KEPT_CHUNKS = 8
 """Chunks of a slice whose intermediates are kept for the gradient: 2 GiB of them at H = 64, 395
 features and 8,192 tokens each. A step that computes all of them again takes 38 % longer."""
 _MAIN = FAN_CHANNELS.index("main")
+_SUMS = ("selected", "heard")
+"""Variable selection's results: a third of a forward pass, in 512 bytes a token at H = 64."""
 
 
 @dataclass(frozen=True)
@@ -134,25 +136,29 @@ class ATFT(nn.Module):
         names = tuple(batch.channels or {})
 
         def of_stocks(
-            x_NTF: Tensor, alive_NT: Tensor, sector_N: Tensor, *others: Tensor
+            x_NTF: Tensor, alive_NT: Tensor, sector_N: Tensor, *others: Tensor, **sums: Tensor
         ) -> dict[str, Tensor]:
-            *channels, table_FMH = others
-            known = dict(zip(names, channels, strict=True)) if batch.channels is not None else None
-            return self._trunk(x_NTF, alive_NT, sector_N, batch.context, known, table_FMH)
+            *given, table_FMH = others
+            channels = dict(zip(names, given, strict=True)) if batch.channels is not None else None
+            return self._trunk(x_NTF, alive_NT, sector_N, batch.context, channels, table_FMH, sums)
 
         rows = (batch.x_NTF, batch.alive_NT, batch.sector_N, *(batch.channels or {}).values())
         stocks = max(1, self.chunk_tokens // batch.x_NTF.shape[1])
         table = (self.selection.table(),)
-        return in_chunks(of_stocks, rows, table, self.parameters(), stocks, keep=KEPT_CHUNKS)
+        return in_chunks(of_stocks, rows, table, self.parameters(), stocks, KEPT_CHUNKS, _SUMS)
 
     def _trunk(
         self, x_NTF: Tensor, alive_NT: Tensor, sector_N: Tensor, context: int,
-        channels: dict[str, Tensor] | None, table_FMH: Tensor,
+        channels: dict[str, Tensor] | None, table_FMH: Tensor, sums: dict[str, Tensor],
     ) -> dict[str, Tensor]:  # fmt: skip
-        """ "state" [N, S, H], what the graph reads of the features "code", "shift" [N, S, Q]."""
+        """ "state" [N, S, H], what the graph reads of the features "code", "shift" [N, S, Q].
+
+        And variable selection's results, unless `sums` brings them from an earlier pass.
+        """
         x_NTF, today = x_NTF.float(), slice(context, None)
         channels = self._channels(x_NTF) if channels is None else channels
-        selected_NTH, heard_NTH = self.selection(x_NTF, alive_NT, channels, table_FMH)
+        known = (sums["selected"], sums["heard"]) if sums else None
+        selected_NTH, heard_NTH = self.selection(x_NTF, alive_NT, channels, table_FMH, known)
         lstm_NTH = self.recurrence(selected_NTH, heard_NTH) if self.recurrence else selected_NTH
         code_NTH = F.linear(x_NTF, self.code.weight * self.plain, self.code.bias).float()
         enriched_NTH = self.enrichment(lstm_NTH, code_NTH, sector_N)
@@ -161,7 +167,8 @@ class ATFT(nn.Module):
             if self.attention
             else enriched_NTH[:, today]
         )
-        found = {"state": self.feed_forward(attended_NSH, lstm_NTH[:, today])}
+        found = {"selected": selected_NTH, "heard": heard_NTH}
+        found["state"] = self.feed_forward(attended_NSH, lstm_NTH[:, today])
         if "graph" in self.active:
             found["code"] = self.graph.encoder(x_NTF, context)
         if self.main_forecast is not None and "fan" in self.active:

@@ -3,13 +3,14 @@
     found = in_chunks(function, rows, shared, parameters, size=64, keep=8)
 
 Beyond the first `keep` chunks nothing but inputs and results is kept: the backward pass computes
-the function again (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"). This is what
-`torch.utils.checkpoint` does, too, chunk by chunk; but there each chunk's results lie between the
-memory of one chunk and that of the next, and glibc's heap grew by holes that it could not use
-again. Here results have their places before the second chunk begins.
+the function again (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"), all but what
+it is to `recall`, results that take little memory for what they cost. `torch.utils.checkpoint` does
+this too, chunk by chunk; but there each chunk's results lie between the memory of one chunk and
+that of the next, and glibc's heap grew by holes that it could not use again. Here results have
+their places before the second chunk begins.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,12 +20,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 Function = Callable[..., dict[str, Tensor]]
-"""Takes some rows of each tensor and what all rows share; returns as many rows of each result."""
+"""Takes some rows of each tensor and what all rows share; returns as many rows of each result. When
+it is computed again, it is given the results to recall by name."""
 
 
 def in_chunks(
     function: Function, rows: Sequence[Tensor], shared: Sequence[Tensor],
-    parameters: Iterable[nn.Parameter], size: int, keep: int,
+    parameters: Iterable[nn.Parameter], size: int, keep: int, recall: Sequence[str] = (),
 ) -> dict[str, Tensor]:  # fmt: skip
     """`function(*rows, *shared)`, `size` rows at a time; differentiable once.
 
@@ -35,9 +37,10 @@ def in_chunks(
         parameters: what else of the gradient's leaves the function uses.
         size: rows of a chunk.
         keep: chunks whose intermediates are kept for the gradient.
+        recall: results that are not returned, but kept for when the function is computed again.
     """
     if not torch.is_grad_enabled():
-        return _in_places(function, rows, shared, size)
+        return _in_places(function, rows, shared, size, without=recall)
     total = len(rows[0])
     kept = min(keep * size, total)
     parts = []
@@ -45,12 +48,13 @@ def in_chunks(
         parts += [function(*some, *shared) for some in _split([t[:kept] for t in rows], size)]
     if kept < total:
         leaves = tuple(p for p in parameters if p.requires_grad)
-        plan = _Plan(function, len(rows), leaves, size)
+        plan = _Plan(function, len(rows), leaves, size, tuple(recall))
         rest = _Recomputed.apply(plan, *(t[kept:] for t in rows), *shared, *leaves)  # type: ignore[no-untyped-call]
         parts.append(dict(zip(plan.names, rest, strict=True)))
+    names = [name for name in parts[0] if name not in recall]
     if len(parts) == 1:
-        return parts[0]
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return {name: parts[0][name] for name in names}
+    return {name: torch.cat([part[name] for part in parts]) for name in names}
 
 
 @dataclass
@@ -62,8 +66,9 @@ class _Plan:
     """How many of the tensors are given by rows."""
     parameters: tuple[nn.Parameter, ...]
     size: int
+    recall: tuple[str, ...]
     names: list[str] = field(default_factory=list)
-    """Of the results; known after the first chunk."""
+    """Of the results that are returned; known after the first pass."""
 
     def split(self, tensors: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
         """What is given by rows, and what is shared."""
@@ -77,10 +82,11 @@ class _Recomputed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, plan: _Plan, *tensors: Tensor) -> tuple[Tensor, ...]:
         ctx.plan, ctx.moment = plan, _Moment.now(tensors[0].device)
-        ctx.save_for_backward(*tensors)
         rows, shared = plan.split(tensors)
         with ctx.moment.autocast():
             found = _in_places(plan.function, rows, shared, plan.size)
+        recalled = [found.pop(name) for name in plan.recall]
+        ctx.save_for_backward(*recalled, *tensors)
         plan.names.extend(found)
         return tuple(found.values())
 
@@ -88,19 +94,24 @@ class _Recomputed(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         plan: _Plan = ctx.plan
-        rows, shared = plan.split(ctx.saved_tensors)
+        count = len(plan.recall)
+        recalled, tensors = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        rows, shared = plan.split(tensors)
         needs_rows, needs_shared = plan.split(ctx.needs_input_grad[1:])
         grad_rows = [torch.zeros_like(t) if n else None for t, n in _pairs(rows, needs_rows)]
         shared = [_leaf(t, need) for t, need in _pairs(shared, needs_shared)]
         lasting = [*(t for t in shared if t.requires_grad), *plan.parameters]
         sums: list[Tensor | None] = [None] * len(lasting)
-        pieces = zip(_split(rows, plan.size), _split(grads, plan.size), strict=True)
+        pieces = _split((*recalled, *rows, *grads), plan.size)
         with ctx.moment.again(), torch.enable_grad(), ctx.moment.autocast():
-            for number, (some, grad_some) in enumerate(pieces):
+            for number, piece in enumerate(pieces):
+                some, grad_some = piece[count : count + plan.rows], piece[count + plan.rows :]
                 leaves = [_leaf(t, need) for t, need in _pairs(some, needs_rows)]
-                found = plan.function(*leaves, *shared).values()
+                known = dict(zip(plan.recall, piece, strict=False))
+                found = plan.function(*leaves, *shared, **known)
                 wanted = [t for t in leaves if t.requires_grad]
-                pulls = _gradients(list(found), grad_some, [*wanted, *lasting])
+                values = [found[name] for name in plan.names]
+                pulls = _gradients(values, grad_some, [*wanted, *lasting])
                 places = [torch.split(g, plan.size)[number] for g in grad_rows if g is not None]
                 for place, pull in zip(places, pulls, strict=False):
                     if pull is not None:
@@ -148,12 +159,15 @@ class _Moment:
 
 
 def _in_places(
-    function: Function, rows: Sequence[Tensor], shared: Sequence[Tensor], size: int
-) -> dict[str, Tensor]:
+    function: Function, rows: Sequence[Tensor], shared: Sequence[Tensor], size: int,
+    without: Collection[str] = (),
+) -> dict[str, Tensor]:  # fmt: skip
     found: dict[str, Tensor] = {}
     for number, some in enumerate(_split(rows, size)):
         part = function(*some, *shared)
         for name, value in part.items():
+            if name in without:
+                continue
             if number == 0:
                 found[name] = value.new_empty(len(rows[0]), *value.shape[1:])
             found[name].narrow(0, number * size, len(value)).copy_(value)

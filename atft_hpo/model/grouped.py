@@ -63,19 +63,22 @@ class FeatureNetworks(nn.Module):
         x_BF: Tensor,
         weight_BF: Tensor,
         added: Sequence[tuple[Tensor, Tensor]],
+        only_gradient: bool = False,
     ) -> Tensor:
         """Σ_f weight · network(x, channels): [B, H].
 
         `added`: pairs of weights [F, 2H, c] (for the first layer and the skip) and channels
-        [B, F, c]. Differentiable once in everything.
+        [B, F, c]. Differentiable once in everything. With `only_gradient` the result is left at 0
+        and its gradient is that of the sum.
         """
         entry_FHc = torch.cat([self.entry_weight, self.entry_bias, *(w for w, _ in added)], dim=2)
         operands = (entry_FHc, *self._inner(), self.norm_gain, self.norm_bias)
         inputs = (x_BF.unsqueeze(2), torch.ones_like(x_BF).unsqueeze(2), *(c for _, c in added))
         tokens = _block_tokens(x_BF, self.mix_weight.shape[1])
         blocks = zip(*(torch.split(t, tokens) for t in (weight_BF, *inputs)), strict=True)
+        how = (self.run, only_gradient)
         sums = [
-            _FusedSum.apply(self.run, torch.cat(part, dim=2).permute(1, 2, 0), weight.T, *operands)  # type: ignore[no-untyped-call]
+            _FusedSum.apply(*how, torch.cat(part, dim=2).permute(1, 2, 0), weight.T, *operands)  # type: ignore[no-untyped-call]
             for weight, *part in blocks
         ]
         return torch.cat(sums, dim=1).T
@@ -98,13 +101,17 @@ def _block_tokens(x_BF: Tensor, hidden: int) -> int:
 
 
 class _FusedSum(torch.autograd.Function):
-    """Arguments: `_run`, inputs [F, c, B], weight [F, B], entry [F, 2H, c], inner [F, 2H, H] and
-    its bias [F, 2H, 1], gain and bias of the norm [F, H, 1]. Result [H, B]."""
+    """Arguments: `_run`, `only_gradient`, inputs [F, c, B], weight [F, B], entry [F, 2H, c], inner
+    [F, 2H, H] and its bias [F, 2H, 1], gain and bias of the norm [F, H, 1]. Result [H, B]."""
 
     @staticmethod
-    def forward(ctx, run, inputs, weight, entry, inner, inner_bias, gain, bias):  # type: ignore[no-untyped-def]
+    def forward(  # type: ignore[no-untyped-def]
+        ctx, run, only_gradient, inputs, weight, entry, inner, inner_bias, gain, bias
+    ):
         ctx.run = run
         ctx.save_for_backward(inputs, weight, entry, inner, inner_bias, gain, bias)
+        if only_gradient:
+            return weight.new_zeros(inner.shape[2], weight.shape[1])
         *_, normed_FHB, _ = run(inputs, entry, inner, inner_bias)
         normed_FHB.mul_(weight.unsqueeze(1))
         out_H1B = gain.permute(1, 2, 0) @ normed_FHB.transpose(0, 1)
@@ -132,11 +139,11 @@ class _FusedSum(torch.autograd.Function):
         grad_first = (inner.mT @ grad_inner).mul_(slope)
         grad_entry = torch.cat([grad_first @ inputs.mT, grad_joined @ inputs.mT], dim=1)
         grad_inputs = None
-        if ctx.needs_input_grad[1]:
+        if ctx.needs_input_grad[2]:
             upper, lower = entry.chunk(2, dim=1)
             grad_inputs = torch.baddbmm(upper.mT @ grad_first, lower.mT, grad_joined)
         inner_grads = (grad_inner @ first.mT, grad_inner.sum(2, keepdim=True))
-        return None, grad_inputs, grad_weight, grad_entry, *inner_grads, grad_gain, grad_bias
+        return None, None, grad_inputs, grad_weight, grad_entry, *inner_grads, grad_gain, grad_bias
 
 
 def _run(

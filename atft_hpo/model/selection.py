@@ -73,16 +73,19 @@ class VariableSelection(nn.Module):
         """The networks of one number at the knots, [F, M, H]: once a step, for all its tokens."""
         with torch.autocast(self.knots.device.type, enabled=False):
             value_FHM: Tensor = self.networks(self.knots.expand(self.tabulated, -1))
-        return value_FHM.mT
+        return value_FHM.mT.contiguous()
 
     def forward(
-        self, x_NTF: Tensor, alive_NT: Tensor, channels: Mapping[str, Tensor], table_FMH: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        self, x_NTF: Tensor, alive_NT: Tensor, channels: Mapping[str, Tensor], table_FMH: Tensor,
+        known: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """[N, T, F], bool [N, T], {"fan" | "san": [N, T, F_fan, c]} → float32 [N, T, H] twice.
 
         The sum over all features, and over those that are no FAN columns (all, if there are no
-        others). Dead tokens are 0.
+        others). Dead tokens are 0. `known` are the same two from an earlier pass: they are returned
+        with their gradients, and no network but the weighing one is computed before those are.
         """
+        again = known is not None
         token_B = _tokens(alive_NT)
         x_BF = self._ordered(x_NTF.flatten(0, 1).index_select(0, token_B))
         weight_BF = self.dropout(self._weigh(x_BF))
@@ -91,18 +94,21 @@ class VariableSelection(nn.Module):
         plain_BH = x_BF.new_zeros(len(x_BF), self.hidden)
         with torch.autocast(x_NTF.device.type, enabled=False):
             if self.tabulated:
-                plain_BH = interpolated_sum(x_Bo, weight_Bo, table_FMH)
+                plain_BH = interpolated_sum(x_Bo, weight_Bo, table_FMH, again)
             all_BH = plain_BH
             if len(self.columns):
                 added = [
                     (self.added[name](), c.flatten(0, 1).index_select(0, token_B))
                     for name, c in sorted(channels.items())
                 ]
-                all_BH = plain_BH + self.fan_networks.weighted_sum(x_Bf, weight_Bf, added)
+                fused_BH = self.fan_networks.weighted_sum(x_Bf, weight_Bf, added, again)
+                all_BH = plain_BH + fused_BH
+        heard_BH = plain_BH if self.tabulated else all_BH
         selected_NTH = self._dense(all_BH, token_B, alive_NT)
-        if not self.tabulated:
-            return selected_NTH, selected_NTH
-        return selected_NTH, self._dense(plain_BH, token_B, alive_NT)
+        heard_NTH = self._dense(heard_BH, token_B, alive_NT)
+        if known is None:
+            return selected_NTH, heard_NTH
+        return known[0] + selected_NTH, known[1] + heard_NTH  # the second ones are 0
 
     def weights(self, x_BF: Tensor) -> Tensor:
         """Softmax weights of features in the order given, float32 [B, F]."""

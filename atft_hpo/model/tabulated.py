@@ -31,51 +31,53 @@ BLOCK_TOKENS_ON_DEVICE = 1 << 15
 """The same elsewhere, where a pass over few numbers is waiting."""
 
 
-def interpolated_sum(x_BF: Tensor, weight_BF: Tensor, table_FMH: Tensor) -> Tensor:
+def interpolated_sum(
+    x_BF: Tensor, weight_BF: Tensor, table_FMH: Tensor, only_gradient: bool = False
+) -> Tensor:
     """[B, H] from inputs [B, F], their weights [B, F] and the functions' values at the knots.
 
-    Differentiable once in all three. The result for a token depends on nothing but that token.
+    Differentiable once in all three. The result for a token depends on nothing but that token. With
+    `only_gradient` it is left at 0 and its gradient is that of the sum.
     """
-    value_FCH = table_FMH[:, :-1].flatten(0, 1)
-    slope_FCH = table_FMH.diff(dim=1).flatten(0, 1)
     with torch.autocast(x_BF.device.type, enabled=False):
-        arguments = (x_BF, weight_BF, value_FCH, slope_FCH)
+        arguments = (x_BF, weight_BF, table_FMH, only_gradient)
         out: Tensor = _InterpolatedSum.apply(*arguments)  # type: ignore[no-untyped-call]
     return out
 
 
 class _InterpolatedSum(torch.autograd.Function):
-    """Rows of `value` and `slope` are cells: feature after feature, CELLS each."""
-
     @staticmethod
-    def forward(ctx, x_BF, weight_BF, value_CH, slope_CH):  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(x_BF, weight_BF, value_CH, slope_CH)
+    def forward(ctx, x_BF, weight_BF, table_FMH, only_gradient):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(x_BF, weight_BF, table_FMH)
+        if only_gradient:
+            return x_BF.new_zeros(len(x_BF), table_FMH.shape[2])
         tokens = _block_tokens(x_BF)
         blocks = zip(x_BF.split(tokens), weight_BF.split(tokens), strict=True)
-        return torch.cat([_sum_cells(x, weight, value_CH, slope_CH) for x, weight in blocks])
+        return torch.cat([_sum_knots(x, weight, table_FMH) for x, weight in blocks])
 
     @staticmethod
     def backward(ctx, grad_BH):  # type: ignore[no-untyped-def]
-        x_BF, weight_BF, value_CH, slope_CH = ctx.saved_tensors
-        needs_x, needs_weight, needs_value, needs_slope = ctx.needs_input_grad
+        x_BF, weight_BF, table_FMH = ctx.saved_tensors
+        needs_x, needs_weight, needs_table, _ = ctx.needs_input_grad
         x_grads, weight_grads = [], []
-        value_grad_CH, slope_grad_CH = torch.zeros_like(value_CH), torch.zeros_like(slope_CH)
+        table_grad_FMH = torch.zeros_like(table_FMH) if needs_table else None
         parts = (t.split(_block_tokens(x_BF)) for t in (x_BF, weight_BF, grad_BH.contiguous()))
         for x, weight, grad in zip(*parts, strict=True):
             cell_BF, fraction_BF = _cells(x)
             if needs_x or needs_weight:
-                along_value, along_slope = _products(cell_BF, grad, value_CH, slope_CH)
-                weight_grads.append(along_value.addcmul_(fraction_BF, along_slope))
-                x_grads.append(along_slope.mul_(weight).mul_(CELLS / (2 * LIMIT)))
-            if needs_value or needs_slope:
-                value_part_CH, slope_part_CH = _gather_cells(cell_BF, fraction_BF, weight, grad)
-                value_grad_CH += value_part_CH
-                slope_grad_CH += slope_part_CH
+                below, above = _products(cell_BF, grad, table_FMH)
+                rise = above - below
+                weight_grads.append(torch.addcmul(below, fraction_BF, rise))
+                x_grads.append(rise.mul_(weight).mul_(CELLS / (2 * LIMIT)))
+            if table_grad_FMH is not None:
+                below_FCH, above_FCH = _gather_cells(cell_BF, fraction_BF, weight, grad)
+                table_grad_FMH[:, :-1] += below_FCH
+                table_grad_FMH[:, 1:] += above_FCH
         return (
             torch.cat(x_grads) if needs_x else None,
             torch.cat(weight_grads) if needs_weight else None,
-            value_grad_CH if needs_value else None,
-            slope_grad_CH if needs_slope else None,
+            table_grad_FMH,
+            None,
         )
 
 
@@ -94,48 +96,45 @@ def _cells(x_BF: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _rows(cell_BF: Tensor) -> Tensor:
-    """Cell numbers over all features, int32 [B, F]."""
-    features = cell_BF.shape[1]
-    start_F = torch.arange(0, features * CELLS, CELLS, dtype=torch.int32, device=cell_BF.device)
+    """Of each cell's lower knot, counted over all features: int32 [B, F]."""
+    end = cell_BF.shape[1] * (CELLS + 1)
+    start_F = torch.arange(0, end, CELLS + 1, dtype=torch.int32, device=cell_BF.device)
     return cell_BF + start_F
 
 
-def _sum_cells(x_BF: Tensor, weight_BF: Tensor, value_CH: Tensor, slope_CH: Tensor) -> Tensor:
+def _sum_knots(x_BF: Tensor, weight_BF: Tensor, table_FMH: Tensor) -> Tensor:
     cell_BF, fraction_BF = _cells(x_BF)
-    row_BF = _rows(cell_BF)
-    out_BH = F.embedding_bag(row_BF, value_CH, per_sample_weights=weight_BF, mode="sum")
-    slope_weight_BF = fraction_BF.mul_(weight_BF)
-    return out_BH + F.embedding_bag(
-        row_BF, slope_CH, per_sample_weights=slope_weight_BF, mode="sum"
-    )
+    row_BF, above_BF = _rows(cell_BF), fraction_BF.mul_(weight_BF)
+    rows = torch.cat([row_BF, row_BF + 1], dim=1)
+    weights = torch.cat([weight_BF - above_BF, above_BF], dim=1)
+    knots = table_FMH.flatten(0, 1)
+    return F.embedding_bag(rows, knots, per_sample_weights=weights, mode="sum")
 
 
-def _products(
-    cell_BF: Tensor, grad_BH: Tensor, value_CH: Tensor, slope_CH: Tensor
-) -> tuple[Tensor, Tensor]:
-    """⟨value[cell], grad⟩ and ⟨slope[cell], grad⟩, [B, F] each, as sampled matrix products."""
+def _products(cell_BF: Tensor, grad_BH: Tensor, table_FMH: Tensor) -> tuple[Tensor, Tensor]:
+    """⟨knot, grad⟩ of the knots below and above, [B, F] each, as sampled matrix products."""
     tokens, features = cell_BF.shape
-    device = cell_BF.device
-    start_B = torch.arange(0, tokens * features + 1, features, dtype=torch.int32, device=device)
-    zero = grad_BH.new_zeros(tokens * features)
+    row_BF, knots = _rows(cell_BF), table_FMH.flatten(0, 1)
+    entries = 2 * tokens * features
+    columns = torch.cat([row_BF, row_BF + 1], dim=1).flatten()
+    starts = torch.arange(0, entries + 1, 2 * features, dtype=torch.int32, device=cell_BF.device)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
         pattern = torch.sparse_csr_tensor(
-            start_B, _rows(cell_BF).flatten(), zero, (tokens, len(value_CH)), check_invariants=False
-        )
-        sampled = (
-            torch.sparse.sampled_addmm(pattern, grad_BH, table_CH.T, beta=0.0).values()
-            for table_CH in (value_CH, slope_CH)
-        )
-        along_value, along_slope = (products.view(tokens, features) for products in sampled)
-    return along_value, along_slope
+            starts, columns, grad_BH.new_zeros(entries), (tokens, len(knots)),
+            check_invariants=False,
+        )  # fmt: skip
+        sampled = torch.sparse.sampled_addmm(pattern, grad_BH, knots.T, beta=0.0).values()
+    below, above = sampled.view(tokens, 2 * features).chunk(2, dim=1)
+    return below, above
 
 
 def _gather_cells(
     cell_BF: Tensor, fraction_BF: Tensor, weight_BF: Tensor, grad_BH: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Per cell, Σ w · grad and Σ w · fraction · grad over its tokens: [F · CELLS, H] each.
+    """Per cell, what its tokens say of the knots below and above: [F, CELLS, H] each.
 
+    Σ w · (1 − fraction) · grad and Σ w · fraction · grad over the tokens.
     Entries E = F · B are sorted by cell, feature by feature: each cell is one run of them.
     """
     cell_FB = cell_BF.T.contiguous()
@@ -144,15 +143,15 @@ def _gather_cells(
     feature_F1 = torch.arange(features, device=cell_FB.device).unsqueeze(1)
     place_E = (token_FB + feature_F1 * tokens).flatten()
     weight_E = weight_BF.T.flatten().index_select(0, place_E)
-    slope_weight_E = fraction_BF.T.flatten().index_select(0, place_E).mul_(weight_E)
+    above_E = fraction_BF.T.flatten().index_select(0, place_E).mul_(weight_E)
     count_FC = torch.zeros(features, CELLS, dtype=torch.int32, device=cell_FB.device)
     count_C = count_FC.scatter_add_(1, cell_FB.long(), torch.ones_like(cell_FB)).flatten()
     start_C, token_E = (count_C.cumsum(0) - count_C).int(), token_FB.flatten().int()
-    value_CH, slope_CH = (
+    below_CH, above_CH = (
         F.embedding_bag(token_E, grad_BH, start_C, mode="sum", per_sample_weights=w)
-        for w in (weight_E, slope_weight_E)
+        for w in (weight_E.sub_(above_E), above_E)
     )
-    return value_CH, slope_CH
+    return below_CH.view(features, CELLS, -1), above_CH.view(features, CELLS, -1)
 
 
 def _order(cell_FB: Tensor) -> Tensor:

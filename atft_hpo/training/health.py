@@ -4,11 +4,12 @@
     check_gradients(model, batch, rules)         # every part in use has a live, finite gradient
 
 `check_gradients` runs again whenever a phase switches modules on. Neither changes the model, nor
-draws from the global random state, so a run is the same with and without them.
+draws from the global random state, so a run is the same with and without them. Each looks at a few
+days of a few stocks: a dead part is dead there too, and a trial's start is not to wait for more.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -23,10 +24,17 @@ from atft_hpo.training.losses import LossRules, SliceTargets, loss_terms, weight
 
 MIN_SPREAD: Final = 1e-4
 """Least cross-sectional std of the point forecast, in stds of the label."""
-MIN_EFFECT: Final = 1e-6
-"""Least change of the point forecast when a family changes by one std, relative to its spread."""
-PROBE_STOCKS: Final = 64
+MIN_EFFECT: Final = 1e-4
+"""Least change of the point forecast when a family changes by one std, relative to its spread; well
+above rounding, well below what a single feature of hundreds does."""
+PROBE_STOCKS: Final = 16
 PROBE_DAYS: Final = 5
+PROBE_CONTEXT: Final = 10
+"""What a check of the inputs needs; all families are asked in one forward pass."""
+PART_STOCKS: Final = 32
+"""About as many as a check of gradients takes: who hears most, and whom they hear."""
+PART_DAYS: Final = 10
+"""Days with a loss there, after the whole context; enough for a Sharpe ratio."""
 _OWNERS: Final = {
     "correction.": "trees",
     "graph.": "graph",
@@ -45,19 +53,18 @@ def check_inputs(model: ATFT, batch: Batch, families: Mapping[str, Sequence[int]
     """
     probe = _probe(batch)
     with evaluating(model), torch.no_grad():
-        point_SNQ = model(probe).point_SNQ
-        live_SN = probe.alive_NT[:, probe.context :].T
-        spread = _spread(point_SNQ, live_SN)
-        if not spread > MIN_SPREAD:
-            raise HealthGateError(
-                f"forecasts differ by {spread:.1e} between stocks before epoch 1, expected more "
-                f"than {MIN_SPREAD:.0e}: the head reads nothing; check the features of the panel"
-            )
-        dead = [
-            name
-            for name, columns in families.items()
-            if _effect(model, probe, point_SNQ, columns) <= MIN_EFFECT * spread
-        ]
+        point_SNQ, *moved = model(_shaken(probe, families.values())).point_SNQ.split(
+            len(probe.stocks), dim=1
+        )
+    live_SN = probe.alive_NT[:, probe.context :].T
+    spread = _spread(point_SNQ, live_SN)
+    if not spread > MIN_SPREAD:
+        raise HealthGateError(
+            f"forecasts differ by {spread:.1e} between stocks before epoch 1, expected more "
+            f"than {MIN_SPREAD:.0e}: the head reads nothing; check the features of the panel"
+        )
+    effects = [float((m - point_SNQ).abs().amax(dim=2)[live_SN].max()) for m in moved]
+    dead = [n for n, e in zip(families, effects, strict=True) if not e > MIN_EFFECT * spread]
     if dead:
         raise HealthGateError(
             f"input families {', '.join(sorted(dead))} do not move the forecast; check "
@@ -72,9 +79,10 @@ def check_gradients(model: ATFT, batch: Batch, rules: LossRules) -> None:
         HealthGateError: names the parameters with a non-finite gradient, or the dead parts.
     """
     edges = int((batch.neighbours_SNK >= 0).sum())
+    part = _part(batch)
     with _sandbox(model, batch.x_NTF.device):
-        forecast = model(batch)
-        targets = SliceTargets.of(batch)
+        forecast = model(part)
+        targets = SliceTargets.of(part)
         loss = weighted_sum(loss_terms(forecast, targets, rules), rules.weights)
         torch.autograd.backward(loss)
         gradients = {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
@@ -134,19 +142,81 @@ def _sandbox(model: ATFT, device: torch.device) -> Iterator[None]:
 
 def _probe(batch: Batch) -> Batch:
     """A few days of the longest-lived stocks, without edges: what a check of the inputs needs."""
-    days = batch.context + PROBE_DAYS
-    stocks = batch.alive_NT[:, :days].sum(dim=1).argsort(descending=True)[:PROBE_STOCKS]
+    context = min(batch.context, PROBE_CONTEXT)
+    first = batch.context - context
+    alive_NT = batch.alive_NT[:, first : batch.context + PROBE_DAYS]
+    stocks = alive_NT.sum(dim=1).argsort(descending=True)[:PROBE_STOCKS]
+    probe = _cut(batch, stocks, slice(0, PROBE_DAYS), context)
+    none_SNK = torch.full_like(probe.neighbours_SNK, -1)
+    return dataclasses.replace(probe, neighbours_SNK=none_SNK, base_NSQ=None)  # not the trees
+
+
+def _part(batch: Batch) -> Batch:
+    """A few days of a few stocks that has edges with a loss wherever `batch` has some.
+
+    The days are those in a row on which most labelled stocks hear somebody, or, without edges,
+    those with most labels. Stocks are taken in the same order, each with all it hears.
+    """
+    labelled_SN = batch.label_NSQ.isfinite().any(dim=2).T & batch.alive_NT[:, batch.context :].T
+    hears_SN = labelled_SN & (batch.neighbours_SNK >= 0).any(dim=2)
+    worth_SN = labelled_SN.double() + hears_SN.numel() * hears_SN.double()
+    length = min(PART_DAYS, len(worth_SN))
+    first = int(worth_SN.sum(dim=1).unfold(0, length, 1).sum(dim=1).argmax())
+    days = slice(first, first + length)
+    chosen = set[int]()
+    for stock in worth_SN[days].sum(dim=0).argsort(descending=True, stable=True).tolist():
+        if len(chosen) >= PART_STOCKS:
+            break
+        heard = batch.neighbours_SNK[days, stock]
+        chosen |= {stock, *heard[heard >= 0].tolist()}
+    stocks = torch.tensor(sorted(chosen), device=batch.x_NTF.device)
+    return _cut(batch, stocks, days, batch.context)
+
+
+def _cut(batch: Batch, stocks: Tensor, days: slice, context: int) -> Batch:
+    """Some stocks and slice days of `batch` with `context` days before them, and their edges."""
+    span = slice(batch.context - context + days.start, batch.context + days.stop)
+    position_N = torch.full_like(batch.stocks, -1)
+    position_N[stocks] = torch.arange(len(stocks), device=stocks.device)
+    neighbours_SNK = batch.neighbours_SNK[days, stocks]
+    near_SNK = torch.where(neighbours_SNK >= 0, position_N[neighbours_SNK.clamp(min=0)], -1)
     return dataclasses.replace(
         batch,
-        x_NTF=batch.x_NTF[stocks, :days],
-        alive_NT=batch.alive_NT[stocks, :days],
+        x_NTF=batch.x_NTF[stocks, span],
+        alive_NT=batch.alive_NT[stocks, span],
         sector_N=batch.sector_N[stocks],
-        label_NSQ=batch.label_NSQ[stocks, :PROBE_DAYS],
-        return_NSQ=batch.return_NSQ[stocks, :PROBE_DAYS],
-        neighbours_SNK=torch.full_like(batch.neighbours_SNK[:PROBE_DAYS, stocks], -1),
-        edge_SNKE=batch.edge_SNKE[:PROBE_DAYS, stocks],
+        label_NSQ=batch.label_NSQ[stocks, days],
+        return_NSQ=batch.return_NSQ[stocks, days],
+        neighbours_SNK=near_SNK,
+        edge_SNKE=batch.edge_SNKE[days, stocks] * (near_SNK >= 0).unsqueeze(-1),
+        context=context,
+        first_day=batch.first_day + days.start,
         stocks=batch.stocks[stocks],
-        base_NSQ=None,  # the net is asked, not the trees
+        base_NSQ=None if batch.base_NSQ is None else batch.base_NSQ[stocks, days],
+        channels=None,
+    )
+
+
+def _shaken(probe: Batch, families: Iterable[Sequence[int]]) -> Batch:
+    """The stocks of `probe`, and once more for each family, with noise added to its columns."""
+    copies = [probe.x_NTF]
+    for columns in families:
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn((*probe.alive_NT.shape, len(columns)), generator=generator)
+        x_NTF = probe.x_NTF.clone()
+        x_NTF[..., list(columns)] += noise.to(x_NTF) * probe.alive_NT.unsqueeze(2)
+        copies.append(x_NTF)
+    count = len(copies)
+    return dataclasses.replace(
+        probe,
+        x_NTF=torch.cat(copies),
+        alive_NT=probe.alive_NT.repeat(count, 1),
+        sector_N=probe.sector_N.repeat(count),
+        label_NSQ=probe.label_NSQ.repeat(count, 1, 1),
+        return_NSQ=probe.return_NSQ.repeat(count, 1, 1),
+        neighbours_SNK=probe.neighbours_SNK.repeat(1, count, 1),
+        edge_SNKE=probe.edge_SNKE.repeat(1, count, 1, 1),
+        stocks=probe.stocks.repeat(count),
     )
 
 
@@ -154,15 +224,3 @@ def _spread(point_SNQ: Tensor, live_SN: Tensor) -> float:
     """Cross-sectional std, mean over days, of the horizon that has most."""
     days = [point_SNQ[day, live].std(dim=0) for day, live in enumerate(live_SN) if live.sum() > 1]
     return float(torch.stack(days).mean(dim=0).max()) if days else 0.0
-
-
-def _effect(model: ATFT, probe: Batch, point_SNQ: Tensor, columns: Sequence[int]) -> float:
-    """Largest change of the forecast of a live cell when noise is added to `columns`."""
-    generator = torch.Generator().manual_seed(0)
-    shape = (*probe.x_NTF.shape[:2], len(columns))
-    noise = torch.randn(shape, generator=generator).to(probe.x_NTF)
-    x_NTF = probe.x_NTF.clone()
-    x_NTF[..., list(columns)] += noise * probe.alive_NT.unsqueeze(2)
-    moved_SNQ = model(dataclasses.replace(probe, x_NTF=x_NTF)).point_SNQ
-    live_SN = probe.alive_NT[:, probe.context :].T
-    return float((moved_SNQ - point_SNQ).abs().amax(dim=2)[live_SN].max())

@@ -38,7 +38,7 @@ from atft_hpo.training.state import RunState
 OnEpoch = Callable[[EpochReport], Decision]
 ShouldStop = Callable[[], Decision]
 GATE_DAYS = 60
-"""Least length of the slice that the health gate looks at."""
+"""Least length of the slice in which the health gate chooses what it looks at."""
 _ENDINGS = {
     Decision.CONTINUE: Ending.COMPLETE,
     Decision.PRUNE: Ending.PRUNED,

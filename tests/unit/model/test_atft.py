@@ -265,7 +265,7 @@ def test_recomputation_sees_the_same_dropout(
 def test_memory_for_the_gradient_does_not_grow_with_the_stocks(
     make_model: Model, make_batch: Slice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is kept beyond a few numbers per stock and day is that of a chunk."""
+    """What is kept beyond a few numbers per stock and day (3 H of them) is that of a chunk."""
     monkeypatch.setattr(atft, "KEPT_CHUNKS", 1)
 
     def kept(stocks: int, chunk_tokens: int) -> int:
@@ -283,7 +283,7 @@ def test_memory_for_the_gradient_does_not_grow_with_the_stocks(
         return sum(storages.values())
 
     few, many = kept(20, 200), kept(80, 200)
-    assert kept(80, 100_000) > 5 * many
+    assert kept(80, 100_000) > 4 * many
     assert many < 3 * few
 
 

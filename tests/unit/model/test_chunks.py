@@ -78,6 +78,30 @@ def test_later_chunks_only_are_computed_again() -> None:
     assert part.calls == 5 + 2
 
 
+def test_what_is_recalled_is_not_computed_again() -> None:
+    """Its value is used, and a gradient flows through it."""
+    mix, computed = nn.Linear(3, 4), list[int]()
+
+    def function(x_R3: Tensor, first_R4: Tensor | None = None) -> dict[str, Tensor]:
+        if first_R4 is None:
+            computed.append(len(x_R3))
+            first_R4 = mix(x_R3)
+        else:
+            first_R4 = first_R4 + (mix(x_R3) - mix(x_R3).detach())
+        return {"first_R4": first_R4, "last": first_R4.square().sum(dim=1)}
+
+    x_R3 = torch.randn(10, 3)
+    found = in_chunks(function, (x_R3,), (), mix.parameters(), 2, 3, recall=("first_R4",))
+    assert list(found) == ["last"]
+    gradients = torch.autograd.grad(found["last"].sum(), list(mix.parameters()))
+    expected = torch.autograd.grad(mix(x_R3).square().sum(), list(mix.parameters()))
+    assert computed == [2] * 5
+    for a, b in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(a, b)
+    with torch.no_grad():
+        assert list(in_chunks(function, (x_R3,), (), (), 2, 3, ("first_R4",))) == ["last"]
+
+
 def test_dropout_is_the_same_when_computed_again() -> None:
     part = Part(dropout=0.5)
     found = []

@@ -87,6 +87,29 @@ def test_dead_tokens_are_zero_and_change_nothing() -> None:
     assert torch.equal(run(module, x_NTF, alive_NT, channels)[0], out)
 
 
+def test_known_sums_have_the_gradients_of_computed_ones() -> None:
+    """And no network of a FAN column is computed before the gradients are."""
+    module, (x_NTF, alive_NT, channels) = selection().eval(), inputs()
+    with torch.no_grad():
+        known = run(module, x_NTF, alive_NT, channels)
+    real, calls = module.fan_networks.run, list[int]()
+
+    def watched(*arguments: Tensor) -> tuple[Tensor, ...]:
+        calls.append(1)
+        return real(*arguments)
+
+    module.fan_networks.run = watched
+    found = []
+    for given, before in ((None, 1), (known, 0)):
+        calls.clear()
+        outs = module(x_NTF, alive_NT, channels, module.table(), given)
+        assert len(calls) == before
+        loss = outs[0].square().sum() + outs[1].sin().sum()
+        found.append([*outs, *torch.autograd.grad(loss, tuple(module.parameters()))])
+    for computed, again in zip(*found, strict=True):
+        torch.testing.assert_close(computed, again)
+
+
 def test_no_live_token() -> None:
     module, (x_NTF, alive_NT, channels) = selection(), inputs()
     out, _ = run(module, x_NTF, torch.zeros_like(alive_NT), channels)

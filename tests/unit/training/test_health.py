@@ -6,12 +6,13 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from atft_hpo.config.schema import Config
+from atft_hpo.config.schema import Config, LossWeights
 from atft_hpo.data.batch import Batch
 from atft_hpo.data.panel import Panel
 from atft_hpo.data.slices import SliceSource
 from atft_hpo.errors import HealthGateError
 from atft_hpo.model.atft import ATFT
+from atft_hpo.training import health
 from atft_hpo.training.forecast import new_model
 from atft_hpo.training.health import check_gradients, check_inputs
 from atft_hpo.training.losses import LossRules
@@ -111,6 +112,50 @@ def test_a_graph_without_edges_is_dead(model: ATFT, batch: Batch, rules: LossRul
     batch.neighbours_SNK.fill_(-1)
     with pytest.raises(HealthGateError, match=r"graph.*edges in the slice: 0"):
         check_gradients(model, batch, rules)
+
+
+def test_one_edge_in_a_large_slice_is_enough(
+    model: ATFT, batch: Batch, rules: LossRules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of thirty stocks and eighty days the check takes a few, that edge among them."""
+    monkeypatch.setattr(health, "PART_STOCKS", 5)
+    monkeypatch.setattr(health, "PART_DAYS", 4)
+    batch.neighbours_SNK.fill_(-1)
+    batch.neighbours_SNK[37, 21, 1] = 2
+    seen = list[Batch]()
+    model.register_forward_pre_hook(lambda _model, args: seen.append(args[0]))
+    check_gradients(model, batch, rules)
+    (part,) = seen
+    assert part.x_NTF.shape[:2] == (len(part.stocks), batch.context + 4)
+    assert {2, 21} < set(part.stocks.tolist())
+    assert len(part.stocks) <= 6
+    day, stock, _ = (part.neighbours_SNK >= 0).nonzero().squeeze(0).tolist()
+    heard = part.neighbours_SNK[day, stock, 1]
+    assert (part.first_day + day, part.stocks[stock], part.stocks[heard]) == (
+        batch.first_day + 37,
+        batch.stocks[21],
+        batch.stocks[2],
+    )
+    first = part.first_day - batch.first_day
+    assert torch.equal(part.x_NTF[stock], batch.x_NTF[21, first : first + batch.context + 4])
+
+
+def test_an_edge_of_a_stock_without_a_label_is_none(
+    model: ATFT, batch: Batch, rules: LossRules
+) -> None:
+    batch.neighbours_SNK.fill_(-1)
+    batch.neighbours_SNK[37, 21] = 2
+    batch.label_NSQ[21] = torch.nan
+    pinball = dataclasses.replace(rules, weights=LossWeights(point=1.0))
+    with pytest.raises(HealthGateError, match=r"graph.*edges in the slice: 3"):
+        check_gradients(model, batch, pinball)
+
+
+def test_families_are_asked_all_at_once(model: ATFT, batch: Batch) -> None:
+    calls = list[int]()
+    model.register_forward_pre_hook(lambda _model, args: calls.append(len(args[0].stocks)))
+    check_inputs(model, batch, FAMILIES)
+    assert calls == [3 * health.PROBE_STOCKS]
 
 
 def test_a_gradient_that_is_not_finite_is_named(
