@@ -38,8 +38,9 @@ class Recurrence(nn.Module):
 
     def forward(self, selected_NTH: Tensor, heard_NTH: Tensor) -> Tensor:
         """float32 [N, T, H] twice → float32 [N, T, H]."""
-        # Many CPUs have no LSTM in bf16; on a GPU autocast may choose.
-        with torch.autocast(heard_NTH.device.type, enabled=heard_NTH.is_cuda):
+        # Many CPUs have no LSTM in bf16, and on a GPU autocast would run it in float16 whatever its
+        # type is, where gradients without a loss scale vanish.
+        with torch.autocast(heard_NTH.device.type, enabled=False):
             states_NTH, _ = self.lstm(heard_NTH)
         out: Tensor = self.gate(states_NTH, selected_NTH)
         return out

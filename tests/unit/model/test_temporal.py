@@ -159,3 +159,20 @@ def test_what_the_lstm_does_not_hear_passes_by_it() -> None:
 def test_feed_forward_keeps_shape() -> None:
     x, skip = torch.randn(2, 3, 5, HIDDEN)
     assert FeedForward(HIDDEN, 0.1).eval()(x, skip).shape == (3, 5, HIDDEN)
+
+
+class _OnAGpu(Tensor):
+    """A tensor that says so."""
+
+    is_cuda = True
+
+
+@pytest.mark.parametrize("autocasts", [False, True])
+def test_the_lstm_is_float32_wherever_it_runs(autocasts: bool) -> None:
+    """Autocast on a GPU would make it float16, also where nobody asked for autocast."""
+    module, found = Recurrence(HIDDEN, 1, dropout=0.0), []
+    module.lstm.register_forward_hook(lambda _, __, out: found.append(out[0].dtype))
+    x_NTH = torch.randn(3, 6, HIDDEN).as_subclass(_OnAGpu)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocasts):
+        module(x_NTH, x_NTH)
+    assert found == [torch.float32]
