@@ -24,6 +24,7 @@ from atft_hpo.data.styles import Exposures, exposures_of
 from atft_hpo.errors import CheckpointError
 from atft_hpo.model.atft import ATFT, ModelInputs
 from atft_hpo.model.compiled import compile_parts
+from atft_hpo.model.interpolation import compare
 from atft_hpo.model.trees import Forest
 from atft_hpo.training.checkpoint import load_checkpoint
 from atft_hpo.training.decompositions import KeptDecompositions
@@ -129,12 +130,18 @@ def new_model(config: Config, panel: Panel) -> ATFT:
 def model_to_train(config: Config, panel: Panel, device: torch.device) -> ATFT:
     """`new_model` on `device`, compiled where `runtime.compile` says so.
 
+    On a GPU the faster form of the interpolation is measured, and printed.
+
     Raises:
         ConfigError: it does, and the machine has no C++ compiler.
     """
     model = new_model(config, panel).to(device)
     if config.runtime.compile:
         compile_parts(model)
+    if device.type == "cuda" and model.selection.tabulated:
+        found = compare(model.selection.tabulated, config.model.hidden, device)
+        print(found.line(), flush=True)
+        model.selection.interpolate = found.best
     return model
 
 
