@@ -40,6 +40,7 @@ from atft_hpo.model.heads import (
 from atft_hpo.model.normalization import (
     FAN_CHANNELS,
     SAN_CHANNELS,
+    dft_parts,
     fan_channels,
     san_channels,
 )
@@ -92,6 +93,8 @@ class ATFT(nn.Module):
         hidden, dropout, columns = config.hidden, config.dropout, inputs.fan_columns
         san_size = len(config.san_windows_days) * len(SAN_CHANNELS)
         added = {"fan": len(FAN_CHANNELS), "san": san_size}
+        self.dft = dft_parts
+        """What FAN computes of its windows; may be put in compiled form."""
         self.selection = VariableSelection(inputs.features, columns, hidden, dropout, added)
         keep = {"lstm", "attention", "static"} - set(config.without)
         self.recurrence = (
@@ -250,7 +253,8 @@ class ATFT(nn.Module):
         columns_NTF = x_NTF[..., self.selection.columns].float()
         if "fan" in self.active:
             fan = self.config.fan
-            channels["fan"] = fan_channels(columns_NTF, self.config.lookback_days, fan.k, fan.kind)
+            given = (self.config.lookback_days, fan.k, fan.kind)
+            channels["fan"] = fan_channels(columns_NTF, *given, self.dft)
         if "san" in self.active:
             channels["san"] = san_channels(columns_NTF, self.config.san_windows_days)
         return channels
