@@ -88,6 +88,20 @@ def test_what_fails_is_not_and_says_why(kernels, error: Exception) -> None:
     )
 
 
+def test_where_the_reference_fails_kernels_that_agree_are_used(kernels, monkeypatch) -> None:
+    form = kernels(_same)
+
+    def milliseconds(found: Callable[..., Tensor], _: object) -> float:
+        if found is interpolated_sum:
+            raise RuntimeError("no sparse products here")
+        return 1.0
+
+    monkeypatch.setattr(interpolation, "_milliseconds", milliseconds)
+    found = compare(4, 3, CPU)
+    assert found.best is form
+    assert "reference inf ms" in found.line()
+
+
 def test_without_triton_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "triton", None)
     monkeypatch.setitem(sys.modules, "triton.errors", None)
