@@ -81,9 +81,10 @@ class _FusedSum(torch.autograd.Function):
         if needs_table:
             columns = min(_TABLE_HIDDEN, max(_LEAST, triton.next_power_of_2(hidden)))
             part_SFMH = x_BF.new_empty(SPLITS, features, knots, hidden)
+            length = triton.cdiv(triton.cdiv(tokens, SPLITS), _TABLE_TOKENS) * _TABLE_TOKENS
             _table_kernel[(features, SPLITS, triton.cdiv(hidden, columns))](
-                x_BF, weight_BF, grad_BH, part_SFMH, *given,
-                **constants, SPLITS=SPLITS, TOKENS=_TABLE_TOKENS, COLUMNS=columns,
+                x_BF, weight_BF, grad_BH, part_SFMH, *given, length,
+                **constants, TOKENS=_TABLE_TOKENS, COLUMNS=columns,
             )  # fmt: skip
             table_grad_FMH = part_SFMH.sum(0)
         return x_grad_BF, weight_grad_BF if needs_weight else None, table_grad_FMH
@@ -159,21 +160,19 @@ def _input_kernel(
 
 @triton.jit
 def _table_kernel(
-    x_ptr, weight_ptr, grad_ptr, part_ptr, tokens, x_stride, weight_stride,
+    x_ptr, weight_ptr, grad_ptr, part_ptr, tokens, x_stride, weight_stride, length,
     FEATURES: tl.constexpr, HIDDEN: tl.constexpr, CELLS: tl.constexpr, PER_UNIT: tl.constexpr,
-    SPLITS: tl.constexpr, TOKENS: tl.constexpr, COLUMNS: tl.constexpr,
+    TOKENS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """One feature's gradient over one part of the tokens: hat functions times gradients."""
+    """One feature's gradient over `length` of the tokens: hat functions times gradients."""
     f, split = tl.program_id(0), tl.program_id(1)
     column = tl.program_id(2) * COLUMNS + tl.arange(0, COLUMNS)
     knot = tl.arange(0, CELLS)
-    length = tl.cdiv(tl.cdiv(tokens, SPLITS), TOKENS) * TOKENS
-    end = tl.minimum((split + 1) * length, tokens)
     total = tl.zeros([CELLS, COLUMNS], tl.float32)
     last = tl.zeros([COLUMNS], tl.float32)  # of knot CELLS, which would double the product's side
-    for begin in range(split * length, end, TOKENS):
-        token = (begin + tl.arange(0, TOKENS)).to(tl.int64)
-        live = token < end
+    for begin in range(0, length, TOKENS):
+        token = (split * length + begin + tl.arange(0, TOKENS)).to(tl.int64)
+        live = token < tokens
         x = tl.load(x_ptr + token * x_stride + f, mask=live, other=0.0)
         weight = tl.load(weight_ptr + token * weight_stride + f, mask=live, other=0.0)
         cell, fraction = _place(x, CELLS, PER_UNIT)

@@ -36,7 +36,7 @@ def compile_for_hopper() -> None:
     shapes = {
         "_sum_kernel": {"TOKENS": 16, "COLUMNS": 64},
         "_input_kernel": {"TOKENS": 16, "COLUMNS": 64, "NEEDS_X": True},
-        "_table_kernel": {"TOKENS": 32, "COLUMNS": 64, "SPLITS": kernels.SPLITS},
+        "_table_kernel": {"TOKENS": 32, "COLUMNS": 64},
     }
     for name, shape in shapes.items():
         kernel = getattr(kernels, name)
