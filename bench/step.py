@@ -36,7 +36,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from atft_hpo.config.schema import Config, RuntimeConfig
+from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import load_config, with_values
 from atft_hpo.data.batch import Batch
 from atft_hpo.data.slices import SliceIndex
@@ -129,7 +129,7 @@ def measure(config: Config, stocks: int, days: int, threads: int, folder: Path) 
     torch.set_num_threads(threads)
     context = config.slices.context_days
     values = {"graph.window_days": WARM_UP_DAYS, "slices.days": days, "slices.stocks": None}
-    config = with_values(config, values | {"runtime.chunk_tokens": RuntimeConfig().chunk_tokens})
+    config = with_values(config, values)
     last = WARM_UP_DAYS + context + days
     out = folder / f"{stocks}-{last}"
     panel = write_panel(out, last + max(config.data.horizons_days) + 2, stocks, config.data)

@@ -29,7 +29,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from atft_hpo.config.schema import PHASE_NAMES, Config, RuntimeConfig
+from atft_hpo.config.schema import PHASE_NAMES, Config
 from atft_hpo.config.toml import load_config, with_values
 from atft_hpo.data.panel import Panel
 from atft_hpo.data.slices import panel_split
@@ -103,7 +103,7 @@ def main(
 
 
 def epochs_of(config: Config, phases: list[str], precision: str) -> Config:
-    """Two epochs of each of `phases`; chunks as large as a CPU's cache likes.
+    """Two epochs of each of `phases`.
 
     Raises:
         typer.BadParameter: there is no such phase.
@@ -112,10 +112,7 @@ def epochs_of(config: Config, phases: list[str], precision: str) -> Config:
         expected = ", ".join(PHASE_NAMES)
         raise typer.BadParameter(f"--phases: {', '.join(unknown)}: expected some of {expected}")
     epochs = {f"phases.{name}.epochs": 2 * (name in phases) for name in PHASE_NAMES}
-    chunk = RuntimeConfig().chunk_tokens
-    return with_values(
-        config, {**epochs, "runtime.precision": precision, "runtime.chunk_tokens": chunk}
-    )
+    return with_values(config, {**epochs, "runtime.precision": precision})
 
 
 def reports(config: Config, panel: Panel, out: Path) -> list[EpochReport]:

@@ -461,10 +461,11 @@ class RuntimeConfig(Section):
     """bf16 autocast or plain float32; FFT, losses and metrics are always float32."""
     threads: Count | None = None
     """CPU threads of a trial; when absent, a short measurement divides the cores among trials."""
-    chunk_tokens: Count = 8192
+    chunk_tokens: Count | None = None
     """Stock-days, context included, that a training step computes at a time. It keeps what it needs
-    of eight times as many; more are computed a second time for the gradient. Bounds memory; only
-    the draws of dropout depend on it."""
+    of eight times as many (on a GPU with its own choice, twice); more are computed a second time
+    for the gradient. When absent: 8,192 on a CPU; on a GPU so many that what is kept takes a
+    quarter of its memory at most. Bounds memory; only the draws of dropout depend on it."""
     compile: bool = False
     """Compile parts of the model with torch.compile: minutes in each trial, on two cores more than
     four. Needs a C++ compiler, on a GPU Triton. `bench/gpu.py stages` says whether it pays."""

@@ -11,8 +11,9 @@ zero: switched on, they leave the function as it was and learn from the first st
 they are not computed. It knows nothing of losses, phases or where a batch comes from.
 
 Memory is bounded: `chunk_tokens` stock-days are computed at a time, and beyond the first
-`KEPT_CHUNKS` computed again in the backward pass (see `chunks`). From there on it grows with the
-slice by what a stock-day has: inputs, two states with their gradients, forecasts.
+`kept_chunks` computed again in the backward pass (see `chunks`). From there on it grows with the
+slice by what a stock-day has: inputs, two states with their gradients, forecasts. `fill` makes
+chunks as large as a card's memory allows.
 """
 
 from collections.abc import Iterable
@@ -39,6 +40,7 @@ from atft_hpo.model.heads import (
 from atft_hpo.model.normalization import (
     FAN_CHANNELS,
     SAN_CHANNELS,
+    dft_parts,
     fan_channels,
     san_channels,
 )
@@ -47,9 +49,16 @@ from atft_hpo.model.temporal import BandAttention, FeedForward, Recurrence, Stat
 from atft_hpo.model.trees import Forest
 
 MODULES = ("fan", "san", "graph")
+CHUNK_TOKENS = 8192
+"""Stock-days of a chunk: what a CPU's cache likes."""
 KEPT_CHUNKS = 8
 """Chunks of a slice whose intermediates are kept for the gradient: 2 GiB of them at H = 64, 395
 features and 8,192 tokens each. A step that computes all of them again takes 38 % longer."""
+KEPT_CHUNKS_ON_DEVICE = 2
+"""The same on a GPU, whose kernels want few large chunks: the LSTM takes as long for one stock as
+for a thousand."""
+KEPT_SHARE = 0.25
+"""Of a GPU's memory, for intermediates that are kept."""
 _MAIN = FAN_CHANNELS.index("main")
 _SUMS = ("selected", "heard")
 """Variable selection's results: a third of a forward pass, in 512 bytes a token at H = 64."""
@@ -76,13 +85,18 @@ class ATFT(nn.Module):
 
     plain: Tensor
 
-    def __init__(self, config: ModelConfig, inputs: ModelInputs, chunk_tokens: int = 8192) -> None:
+    def __init__(
+        self, config: ModelConfig, inputs: ModelInputs, chunk_tokens: int = CHUNK_TOKENS
+    ) -> None:
         super().__init__()
-        self.config, self.inputs, self.chunk_tokens = config, inputs, chunk_tokens
+        self.config, self.inputs = config, inputs
+        self.chunk_tokens, self.kept_chunks = chunk_tokens, KEPT_CHUNKS
         self.enabled: frozenset[str] = frozenset()
         hidden, dropout, columns = config.hidden, config.dropout, inputs.fan_columns
         san_size = len(config.san_windows_days) * len(SAN_CHANNELS)
         added = {"fan": len(FAN_CHANNELS), "san": san_size}
+        self.dft = dft_parts
+        """What FAN computes of its windows; may be put in compiled form."""
         self.selection = VariableSelection(inputs.features, columns, hidden, dropout, added)
         keep = {"lstm", "attention", "static"} - set(config.without)
         self.recurrence = (
@@ -145,7 +159,8 @@ class ATFT(nn.Module):
         rows = (batch.x_NTF, batch.alive_NT, batch.sector_N, *(batch.channels or {}).values())
         stocks = max(1, self.chunk_tokens // batch.x_NTF.shape[1])
         table = (self.selection.table(),)
-        return in_chunks(of_stocks, rows, table, self.parameters(), stocks, KEPT_CHUNKS, _SUMS)
+        keep = self.kept_chunks
+        return in_chunks(of_stocks, rows, table, self.parameters(), stocks, keep, _SUMS)
 
     def _trunk(
         self, x_NTF: Tensor, alive_NT: Tensor, sector_N: Tensor, context: int,
@@ -188,6 +203,17 @@ class ATFT(nn.Module):
         if self.correction is not None and "base" in given:
             forecast = self.correction(forecast, given["base"])
         return forecast
+
+    def fill(self, memory_bytes: int, neighbours: int) -> None:
+        """Make chunks so large that what is kept of them takes `KEPT_SHARE` of a card's memory.
+
+        Counted in float32: a stock-day keeps 44 bytes a feature and 220 a hidden unit (16.8 + 12.0
+        KB at 395 and 64, and what cuDNN's LSTM reserves), in the graph 32 a neighbour and unit.
+        """
+        hidden = self.config.hidden
+        of_stock, of_day = 44 * self.inputs.features + 220 * hidden, 32 * neighbours * hidden
+        tokens = KEPT_SHARE * memory_bytes / (KEPT_CHUNKS_ON_DEVICE * of_stock + of_day)
+        self.chunk_tokens, self.kept_chunks = max(1, int(tokens)), KEPT_CHUNKS_ON_DEVICE
 
     def enable(self, modules: Iterable[str]) -> None:
         """Switch on exactly these of "fan", "san", "graph"; the others are not computed.
@@ -235,7 +261,8 @@ class ATFT(nn.Module):
         columns_NTF = x_NTF[..., self.selection.columns].float()
         if "fan" in self.active:
             fan = self.config.fan
-            channels["fan"] = fan_channels(columns_NTF, self.config.lookback_days, fan.k, fan.kind)
+            given = (self.config.lookback_days, fan.k, fan.kind)
+            channels["fan"] = fan_channels(columns_NTF, *given, self.dft)
         if "san" in self.active:
             channels["san"] = san_channels(columns_NTF, self.config.san_windows_days)
         return channels

@@ -29,6 +29,8 @@ def compile_parts(model: ATFT) -> None:
         )
     networks = model.selection.fan_networks
     networks.run = torch.compile(networks.run, dynamic=True)
+    networks.pull = torch.compile(networks.pull, dynamic=True)
+    model.dft = torch.compile(model.dft, dynamic=True)
     parts = (model.selection.weigh, model.enrichment, model.attention, model.feed_forward)
     for part in (*parts, *model.graph.layers):
         if part is not None:

@@ -43,8 +43,8 @@ class FeatureNetworks(nn.Module):
         self.gate_bias = uniform(hidden**-0.5, features, 2 * hidden, 1)
         self.norm_gain = nn.Parameter(torch.ones(features, hidden, 1))
         self.norm_bias = nn.Parameter(torch.zeros(features, hidden, 1))
-        self.run = _run
-        """What the fused form computes; may be put in compiled form."""
+        self.run, self.pull = _run, _pull
+        """What the fused form computes, and its gradients; may be put in compiled form."""
 
     def forward(self, x_FB: Tensor) -> Tensor:
         """[F, B] → [F, H, B]."""
@@ -76,7 +76,7 @@ class FeatureNetworks(nn.Module):
         inputs = (x_BF.unsqueeze(2), torch.ones_like(x_BF).unsqueeze(2), *(c for _, c in added))
         tokens = _block_tokens(x_BF, self.mix_weight.shape[1])
         blocks = zip(*(torch.split(t, tokens) for t in (weight_BF, *inputs)), strict=True)
-        how = (self.run, only_gradient)
+        how = (self.run, self.pull, only_gradient)
         sums = [
             _FusedSum.apply(*how, torch.cat(part, dim=2).permute(1, 2, 0), weight.T, *operands)  # type: ignore[no-untyped-call]
             for weight, *part in blocks
@@ -101,14 +101,15 @@ def _block_tokens(x_BF: Tensor, hidden: int) -> int:
 
 
 class _FusedSum(torch.autograd.Function):
-    """Arguments: `_run`, `only_gradient`, inputs [F, c, B], weight [F, B], entry [F, 2H, c], inner
-    [F, 2H, H] and its bias [F, 2H, 1], gain and bias of the norm [F, H, 1]. Result [H, B]."""
+    """Arguments: `_run`, `_pull`, `only_gradient`, inputs [F, c, B], weight [F, B], entry
+    [F, 2H, c], inner [F, 2H, H] and its bias [F, 2H, 1], gain and bias of the norm [F, H, 1].
+    Result [H, B]."""
 
     @staticmethod
     def forward(  # type: ignore[no-untyped-def]
-        ctx, run, only_gradient, inputs, weight, entry, inner, inner_bias, gain, bias
+        ctx, run, pull, only_gradient, inputs, weight, entry, inner, inner_bias, gain, bias
     ):
-        ctx.run = run
+        ctx.pull = pull
         ctx.save_for_backward(inputs, weight, entry, inner, inner_bias, gain, bias)
         if only_gradient:
             return weight.new_zeros(inner.shape[2], weight.shape[1])
@@ -119,31 +120,39 @@ class _FusedSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad_HB):  # type: ignore[no-untyped-def]
-        inputs, weight, entry, inner, inner_bias, gain, bias = ctx.saved_tensors
-        first, slope, value, gate, normed, scale_F1B = ctx.run(inputs, entry, inner, inner_bias)
-        hidden, grad_HB = len(grad_HB), grad_HB.contiguous()
-        gain_FH, bias_FH = gain.squeeze(2), bias.squeeze(2)
-        along = normed * grad_HB
-        grad_gain = along @ weight.unsqueeze(2)
-        grad_bias = (weight @ grad_HB.T).unsqueeze(2)
-        along_F1B = gain.mT @ along
-        grad_weight = torch.addmm(along_F1B.squeeze(1), bias_FH, grad_HB)
-        # through the norm: dy = w·scale·(gain·g − mean(gain·g) − ŷ·mean(gain·g·ŷ))
-        grad_joined = normed.mul_(along_F1B.div_(-hidden)).addcmul_(gain, grad_HB)
-        grad_joined.sub_((gain_FH @ grad_HB).div_(hidden).unsqueeze(1))
-        grad_joined.mul_(scale_F1B.mul_(weight.unsqueeze(1)))
-        # through value · σ(gate): the halves of `grad_inner` are filled in place
-        grad_value = torch.mul(grad_joined, gate, out=along)
-        value.mul_(grad_value)
-        grad_inner = torch.cat([grad_value, value.addcmul_(value, gate, value=-1)], dim=1)
-        grad_first = (inner.mT @ grad_inner).mul_(slope)
-        grad_entry = torch.cat([grad_first @ inputs.mT, grad_joined @ inputs.mT], dim=1)
-        grad_inputs = None
-        if ctx.needs_input_grad[2]:
-            upper, lower = entry.chunk(2, dim=1)
-            grad_inputs = torch.baddbmm(upper.mT @ grad_first, lower.mT, grad_joined)
-        inner_grads = (grad_inner @ first.mT, grad_inner.sum(2, keepdim=True))
-        return None, None, grad_inputs, grad_weight, grad_entry, *inner_grads, grad_gain, grad_bias
+        needs_inputs = ctx.needs_input_grad[3]
+        return None, None, None, *ctx.pull(needs_inputs, *ctx.saved_tensors, grad_HB.contiguous())
+
+
+def _pull(
+    needs_inputs: bool, inputs: Tensor, weight: Tensor, entry: Tensor, inner: Tensor,
+    inner_bias: Tensor, gain: Tensor, bias: Tensor, grad_HB: Tensor,
+) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """Gradients of `_FusedSum`'s tensors, in their order."""
+    first, slope, value, gate, normed, scale_F1B = _run(inputs, entry, inner, inner_bias)
+    hidden = len(grad_HB)
+    gain_FH, bias_FH = gain.squeeze(2), bias.squeeze(2)
+    along = normed * grad_HB
+    grad_gain = along @ weight.unsqueeze(2)
+    grad_bias = (weight @ grad_HB.T).unsqueeze(2)
+    along_F1B = gain.mT @ along
+    grad_weight = torch.addmm(along_F1B.squeeze(1), bias_FH, grad_HB)
+    # through the norm: dy = w·scale·(gain·g − mean(gain·g) − ŷ·mean(gain·g·ŷ))
+    grad_joined = normed.mul_(along_F1B.div_(-hidden)).addcmul_(gain, grad_HB)
+    grad_joined.sub_((gain_FH @ grad_HB).div_(hidden).unsqueeze(1))
+    grad_joined.mul_(scale_F1B.mul_(weight.unsqueeze(1)))
+    # through value · σ(gate): the halves of `grad_inner` are filled in place
+    grad_value = torch.mul(grad_joined, gate, out=along)
+    value.mul_(grad_value)
+    grad_inner = torch.cat([grad_value, value.addcmul_(value, gate, value=-1)], dim=1)
+    grad_first = (inner.mT @ grad_inner).mul_(slope)
+    grad_entry = torch.cat([grad_first @ inputs.mT, grad_joined @ inputs.mT], dim=1)
+    grad_inputs = None
+    if needs_inputs:
+        upper, lower = entry.chunk(2, dim=1)
+        grad_inputs = torch.baddbmm(upper.mT @ grad_first, lower.mT, grad_joined)
+    inner_grads = (grad_inner @ first.mT, grad_inner.sum(2, keepdim=True))
+    return grad_inputs, grad_weight, grad_entry, *inner_grads, grad_gain, grad_bias
 
 
 def _run(

@@ -14,7 +14,7 @@ Sources: Ye et al. 2024 (FAN, NeurIPS), equations 3–5; Liu et al. 2023 (SAN, N
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Literal
 
@@ -78,15 +78,22 @@ def san_statistics(x_L: Tensor, slice_days: int) -> tuple[Tensor, Tensor]:
     return x_lP.mean(-1), x_lP.std(-1, correction=0)
 
 
-def fan_channels(x_NTF: Tensor, lookback: int, k: int, kind: Literal["dft", "lsq"]) -> Tensor:
-    """FAN of the trailing `lookback` days at every (stock, day): float32 [N, T, F, 4]."""
+def fan_channels(
+    x_NTF: Tensor, lookback: int, k: int, kind: Literal["dft", "lsq"],
+    dft: Callable[..., tuple[Tensor, ...]] | None = None,
+) -> Tensor:  # fmt: skip
+    """FAN of the trailing `lookback` days at every (stock, day): float32 [N, T, F, 4].
+
+    `dft` replaces `dft_parts`, by a compiled form of it.
+    """
     stocks, days, columns = x_NTF.shape
-    decompose = _dft_last if kind == "dft" else _lsq_last
+    basis = _basis(lookback, x_NTF.device) if kind == "dft" else ()
+    decompose = (dft or dft_parts) if kind == "dft" else _lsq_last
     with torch.autocast(x_NTF.device.type, enabled=False):
         x_TM = x_NTF.float().transpose(0, 1).reshape(days, stocks * columns)
         windows_TLM = F.pad(x_TM, (0, 0, lookback - 1, 0)).unfold(0, lookback, 1).mT
         decomposed = [
-            torch.cat([_fan_block(decompose(block_TLM, k)) for block_TLM in few_days], dim=1)
+            torch.cat([_fan_block(decompose(few_TLM, k, *basis)) for few_TLM in few_days], dim=1)
             for few_days in _blocks(windows_TLM)
         ]
         channels_TMc = torch.cat(decomposed)
@@ -130,10 +137,11 @@ def _san_window(x_NTF: Tensor, window: int) -> Tensor:
     return torch.stack([(x_NTF - mean_NTF) / scale_NTF, scale_NTF.log(), mean_NTF], dim=-1)
 
 
-def _dft_last(window_TLM: Tensor, k: int) -> tuple[Tensor, ...]:
+def dft_parts(
+    window_TLM: Tensor, k: int, waves_2BL: Tensor, weight_B1: Tensor
+) -> tuple[Tensor, ...]:
     """Last n and r, ‖n‖², ‖r‖², std r [T, M] of windows [T, L, M], by Parseval without inverse."""
     length = window_TLM.shape[1]
-    waves_2BL, weight_B1 = _basis(length, window_TLM.device)
     real_TBM, imaginary_TBM = (waves_2BL @ window_TLM).chunk(2, dim=1)
     cosine_B1, sine_B1 = waves_2BL[:, -1:].chunk(2)
     last_TBM = real_TBM * (weight_B1 * cosine_B1) + imaginary_TBM * (weight_B1 * sine_B1)
@@ -150,7 +158,7 @@ def _dft_last(window_TLM: Tensor, k: int) -> tuple[Tensor, ...]:
 
 
 def _lsq_last(window_TLM: Tensor, k: int) -> tuple[Tensor, ...]:
-    """As `_dft_last`, by the least-squares fit."""
+    """As `dft_parts`, by the least-squares fit."""
     days, length, series = window_TLM.shape
     window_LM = window_TLM.transpose(0, 1).reshape(length, days * series)
     residual_LM = _pursue(window_LM, k)

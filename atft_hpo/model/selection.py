@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from atft_hpo.model.grouped import FeatureNetworks, uniform
+from atft_hpo.model.interpolation import Interpolate
 from atft_hpo.model.layers import GatedResidualNetwork
 from atft_hpo.model.tabulated import KNOTS, interpolated_sum
 
@@ -53,6 +54,8 @@ class VariableSelection(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.hidden = hidden
+        self.interpolate: Interpolate = interpolated_sum
+        """The form of it that is computed; a GPU may have a faster one."""
         others = sorted(set(range(features)) - set(fan_columns))
         self.register_buffer("columns", torch.tensor(fan_columns).long(), persistent=False)
         self.register_buffer("knots", KNOTS, persistent=False)
@@ -94,7 +97,7 @@ class VariableSelection(nn.Module):
         plain_BH = x_BF.new_zeros(len(x_BF), self.hidden)
         with torch.autocast(x_NTF.device.type, enabled=False):
             if self.tabulated:
-                plain_BH = interpolated_sum(x_Bo, weight_Bo, table_FMH, again)
+                plain_BH = self.interpolate(x_Bo, weight_Bo, table_FMH, again)
             all_BH = plain_BH
             if len(self.columns):
                 added = [

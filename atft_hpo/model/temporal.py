@@ -32,15 +32,23 @@ class Recurrence(nn.Module):
 
     def __init__(self, hidden: int, layers: int, dropout: float) -> None:
         super().__init__()
-        between = dropout if layers > 1 else 0.0
-        self.lstm = nn.LSTM(hidden, hidden, layers, batch_first=True, dropout=between)
+        self.lstm = nn.LSTM(hidden, hidden, batch_first=True)
+        # Not layers of one LSTM: between those cuDNN drops by a generator of its own, which draws
+        # otherwise when a chunk is computed again.
+        self.above = nn.ModuleList(
+            nn.LSTM(hidden, hidden, batch_first=True) for _ in range(layers - 1)
+        )
+        self.between = nn.Dropout(dropout)
         self.gate = GatedSkip(hidden, dropout)
 
     def forward(self, selected_NTH: Tensor, heard_NTH: Tensor) -> Tensor:
         """float32 [N, T, H] twice → float32 [N, T, H]."""
-        # Many CPUs have no LSTM in bf16; on a GPU autocast may choose.
-        with torch.autocast(heard_NTH.device.type, enabled=heard_NTH.is_cuda):
+        # Many CPUs have no LSTM in bf16, and on a GPU autocast would run it in float16 whatever its
+        # type is, where gradients without a loss scale vanish.
+        with torch.autocast(heard_NTH.device.type, enabled=False):
             states_NTH, _ = self.lstm(heard_NTH)
+            for lstm in self.above:
+                states_NTH, _ = lstm(self.between(states_NTH))
         out: Tensor = self.gate(states_NTH, selected_NTH)
         return out
 

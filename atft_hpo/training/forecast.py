@@ -22,8 +22,9 @@ from atft_hpo.data.panel import Panel
 from atft_hpo.data.slices import SliceSource
 from atft_hpo.data.styles import Exposures, exposures_of
 from atft_hpo.errors import CheckpointError
-from atft_hpo.model.atft import ATFT, ModelInputs
+from atft_hpo.model.atft import ATFT, CHUNK_TOKENS, ModelInputs
 from atft_hpo.model.compiled import compile_parts
+from atft_hpo.model.interpolation import compare
 from atft_hpo.model.trees import Forest
 from atft_hpo.training.checkpoint import load_checkpoint
 from atft_hpo.training.decompositions import KeptDecompositions
@@ -123,11 +124,14 @@ def new_model(config: Config, panel: Panel) -> ATFT:
         horizons=len(config.data.horizons_days),
         edge_attributes=EDGE_ATTRIBUTES,
     )
-    return ATFT(config.model, inputs, config.runtime.chunk_tokens)
+    return ATFT(config.model, inputs, config.runtime.chunk_tokens or CHUNK_TOKENS)
 
 
 def model_to_train(config: Config, panel: Panel, device: torch.device) -> ATFT:
     """`new_model` on `device`, compiled where `runtime.compile` says so.
+
+    On a GPU chunks are as large as its memory allows, unless `runtime.chunk_tokens` is given, and
+    the faster form of the interpolation is measured, and printed.
 
     Raises:
         ConfigError: it does, and the machine has no C++ compiler.
@@ -135,7 +139,20 @@ def model_to_train(config: Config, panel: Panel, device: torch.device) -> ATFT:
     model = new_model(config, panel).to(device)
     if config.runtime.compile:
         compile_parts(model)
+    if device.type == "cuda":
+        _suit(model, config, device)
     return model
+
+
+def _suit(model: ATFT, config: Config, device: torch.device) -> None:
+    """All of the card's memory counts, not what is free: trials beside each other do the same."""
+    if config.runtime.chunk_tokens is None:
+        _, total = torch.cuda.mem_get_info(device)
+        model.fill(total, config.graph.neighbours)
+    if model.selection.tabulated:
+        found = compare(model.selection.tabulated, config.model.hidden, device)
+        print(found.line(), flush=True)
+        model.selection.interpolate = found.best
 
 
 def load_model(checkpoint: Path, panel: Panel) -> tuple[ATFT, Config]:

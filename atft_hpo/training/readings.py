@@ -70,8 +70,10 @@ class Readings:
         Raises:
             NonFiniteError: a number of this step, or of one before it, is NaN or infinite.
         """
-        scalars = [value.detach().double() for value in (*values.values(), *norms.values())]
-        transfer = Transfer(torch.stack(scalars))
+        scalars = torch.stack([value.detach().double() for value in values.values()])
+        # Norms are of one type: a kernel for all of them instead of one each.
+        numbers = [scalars, torch.stack([*norms.values()]).double()] if norms else [scalars]
+        transfer = Transfer(torch.cat(numbers))
         self._under_way.append(_Row(where, tuple(values), tuple(norms), transfer))
         while self._under_way and self._under_way[0].transfer.arrived():
             self._read_next()

@@ -7,11 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from atft_hpo.config.schema import ModelConfig
+from atft_hpo.config.schema import GatConfig, ModelConfig
 from atft_hpo.data.batch import Batch
 from atft_hpo.errors import ConfigError
-from atft_hpo.model import atft
-from atft_hpo.model.atft import ATFT, MODULES, ModelInputs
+from atft_hpo.model.atft import ATFT, KEPT_SHARE, MODULES, ModelInputs
 from atft_hpo.model.heads import Forecast
 
 Model = Callable[..., ATFT]
@@ -224,13 +223,12 @@ def test_bf16_autocast_is_close(
 
 @pytest.mark.parametrize(("chunk", "kept"), [(1, 0), (50, 2), (100, 0), (50, 8)])
 def test_chunks_change_neither_forecast_nor_gradient(
-    make_model: Model, make_batch: Slice, modules: tuple[str, ...], chunk: int, kept: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    make_model: Model, make_batch: Slice, modules: tuple[str, ...], chunk: int, kept: int
+) -> None:
     """One stock or some at a time, and one day of the graph or some, recomputed or not."""
-    monkeypatch.setattr(atft, "KEPT_CHUNKS", kept)
     batch = make_batch()
     whole, chunked = make_model(modules, strengths=0.3), make_model(modules, chunk_tokens=chunk)
+    chunked.kept_chunks = kept
     chunked.load_state_dict(whole.state_dict())
     for model in (whole, chunked):
         loss(model(batch), batch).backward()
@@ -240,12 +238,10 @@ def test_chunks_change_neither_forecast_nor_gradient(
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_recomputation_sees_the_same_dropout(
-    make_model: Model, make_batch: Slice, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_recomputation_sees_the_same_dropout(make_model: Model, make_batch: Slice) -> None:
     """The gradient must be that of the forecast it goes with."""
-    monkeypatch.setattr(atft, "KEPT_CHUNKS", 1)
     model, batch = make_model(strengths=0.3, dropout=0.4, chunk_tokens=50).train(), make_batch()
+    model.kept_chunks = 1
 
     def shaken() -> Tensor:
         torch.manual_seed(3)
@@ -262,29 +258,53 @@ def test_recomputation_sees_the_same_dropout(
     assert torch.isclose(gradient.norm(), slope, rtol=0.05)
 
 
+def kept_bytes(model: ATFT, batch: Batch) -> int:
+    """What a forecast keeps for its gradient."""
+    storages = dict[int, int]()
+
+    def pack(saved: Tensor) -> Tensor:
+        storage = saved.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        return saved
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
+        forecast = model(batch)
+    assert forecast.point_SNQ.requires_grad
+    return sum(storages.values())
+
+
 def test_memory_for_the_gradient_does_not_grow_with_the_stocks(
-    make_model: Model, make_batch: Slice, monkeypatch: pytest.MonkeyPatch
+    make_model: Model, make_batch: Slice
 ) -> None:
     """What is kept beyond a few numbers per stock and day (3 H of them) is that of a chunk."""
-    monkeypatch.setattr(atft, "KEPT_CHUNKS", 1)
 
     def kept(stocks: int, chunk_tokens: int) -> int:
-        model, batch = make_model(chunk_tokens=chunk_tokens).train(), make_batch(stocks=stocks)
-        storages = dict[int, int]()
-
-        def pack(saved: Tensor) -> Tensor:
-            storage = saved.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
-            return saved
-
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
-            forecast = model(batch)
-        assert forecast.point_SNQ.requires_grad
-        return sum(storages.values())
+        model = make_model(chunk_tokens=chunk_tokens).train()
+        model.kept_chunks = 1
+        return kept_bytes(model, make_batch(stocks=stocks))
 
     few, many = kept(20, 200), kept(80, 200)
     assert kept(80, 100_000) > 4 * many
     assert many < 3 * few
+
+
+def test_chunks_fill_the_share_of_a_cards_memory(make_batch: Slice) -> None:
+    """What they are counted to keep is what they keep, at the size the count is for."""
+    config = ModelConfig(hidden=64, lookback_days=8, attention_heads=4, gat=GatConfig(heads=(4, 2)))
+    model = ATFT(config, ModelInputs(395, tuple(range(34)), 3, 2)).train()
+    model.enable(MODULES)
+    few, many = (
+        kept_bytes(model, make_batch(stocks=n, features=395, context=60, days=120)) for n in (2, 6)
+    )
+    of_stock, of_slice = 4 * 180, 4 * 120  # stock-days more
+    memory = 80 << 30
+    model.fill(memory, neighbours=3)
+    counted = KEPT_SHARE * memory / model.chunk_tokens  # two stock-days, and one in the graph
+    assert model.kept_chunks == 2
+    assert model.chunk_tokens > 180 * 640
+    graph = 32 * 3 * 64
+    expected = of_stock * (counted - graph) / 2 + of_slice * graph
+    assert 0.8 < expected / (many - few) < 1.3
 
 
 def test_dropout_in_training_only_and_seeded(make_model: Model, make_batch: Slice) -> None:

@@ -124,3 +124,12 @@ def test_all_tokens_at_once_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> N
     everything = torch.arange(alive_NT.numel())
     monkeypatch.setattr("atft_hpo.model.selection._tokens", lambda _: everything)
     assert torch.allclose(run(module, x_NTF, alive_NT, channels)[0], out, atol=1e-6)
+
+
+def test_the_interpolation_is_the_form_that_was_chosen() -> None:
+    module, given = selection().eval(), inputs()
+    expected = run(module, *given)
+    form, seen = module.interpolate, []
+    module.interpolate = lambda *inputs: seen.append(1) or form(*inputs)
+    assert all(torch.equal(a, b) for a, b in zip(run(module, *given), expected, strict=True))
+    assert seen == [1]

@@ -77,9 +77,12 @@ def test_close_to_the_networks_themselves() -> None:
     assert error.square().mean().sqrt() < 3e-3 * exact.std()
 
 
-def test_order_is_stable_on_either_path() -> None:
-    cell_FB = torch.randint(0, CELLS, (3, 200), dtype=torch.int32)
-    assert torch.equal(tabulated._order(cell_FB), cell_FB.argsort(dim=1, stable=True))
+def test_tokens_by_cell_are_the_same_on_either_path() -> None:
+    cell_FB = torch.randint(3, CELLS - 5, (3, 200), dtype=torch.int32)
+    cell_FB[1] = 7
+    found = tabulated._runs_by_bytes(cell_FB), tabulated._runs_by_search(cell_FB)
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    assert torch.equal(found[0][0], cell_FB.argsort(dim=1, stable=True))
 
 
 def test_no_tokens() -> None:

@@ -159,3 +159,36 @@ def test_what_the_lstm_does_not_hear_passes_by_it() -> None:
 def test_feed_forward_keeps_shape() -> None:
     x, skip = torch.randn(2, 3, 5, HIDDEN)
     assert FeedForward(HIDDEN, 0.1).eval()(x, skip).shape == (3, 5, HIDDEN)
+
+
+class _OnAGpu(Tensor):
+    """A tensor that says so."""
+
+    is_cuda = True
+
+
+@pytest.mark.parametrize("autocasts", [False, True])
+def test_the_lstm_is_float32_wherever_it_runs(autocasts: bool) -> None:
+    """Autocast on a GPU would make it float16, also where nobody asked for autocast."""
+    module, found = Recurrence(HIDDEN, 1, dropout=0.0), []
+    module.lstm.register_forward_hook(lambda _, __, out: found.append(out[0].dtype))
+    x_NTH = torch.randn(3, 6, HIDDEN).as_subclass(_OnAGpu)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocasts):
+        module(x_NTH, x_NTH)
+    assert found == [torch.float32]
+
+
+def test_layers_are_those_of_one_lstm_and_drop_by_torchs_generator() -> None:
+    module, one = Recurrence(HIDDEN, 3, dropout=0.4), torch.nn.LSTM(HIDDEN, HIDDEN, 3, True, True)
+    lstms = [m for m in module.modules() if isinstance(m, torch.nn.LSTM)]
+    assert [(m.num_layers, m.dropout) for m in lstms] == [(1, 0.0)] * 3
+    with torch.no_grad():
+        for layer, lstm in enumerate(lstms):
+            for name, value in lstm.named_parameters():
+                getattr(one, name.replace("l0", f"l{layer}")).copy_(value)
+        x_NTH, found = torch.randn(2, 7, HIDDEN), []
+        lstms[-1].register_forward_hook(lambda _, __, out: found.append(out[0]))
+        module.eval()(x_NTH, x_NTH)
+        assert torch.allclose(found[0], one(x_NTH)[0], atol=1e-6)
+        module.train()(x_NTH, x_NTH)
+        assert not torch.allclose(found[1], found[0])

@@ -40,7 +40,7 @@ def applies(marker: Marker | None, extras: frozenset[str], environment: dict[str
 
 def pinned_by_torch(name: str) -> bool:
     """Whether only torch's CUDA build asks for it, which states exact versions."""
-    return name.startswith(("nvidia-", "cuda-", "triton")) and name != "nvidia-ml-py"
+    return name.startswith(("nvidia-", "cuda-")) and name != "nvidia-ml-py"
 
 
 def requirements_of(name: str) -> list[str]:
