@@ -49,7 +49,7 @@ from atft_hpo.model.trees import Forest
 MODULES = ("fan", "san", "graph")
 KEPT_CHUNKS = 8
 """Chunks of a slice whose intermediates are kept for the gradient: 2 GiB of them at H = 64, 395
-features and 8,192 tokens each. A step that computes all of them again takes 38 % longer."""
+features and 8,192 tokens each."""
 _MAIN = FAN_CHANNELS.index("main")
 _SUMS = ("selected", "heard")
 """Variable selection's results: a third of a forward pass, in 512 bytes a token at H = 64."""
