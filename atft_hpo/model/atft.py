@@ -53,7 +53,7 @@ CHUNK_TOKENS = 8192
 """Stock-days of a chunk: what a CPU's cache likes."""
 KEPT_CHUNKS = 8
 """Chunks of a slice whose intermediates are kept for the gradient: 2 GiB of them at H = 64, 395
-features and 8,192 tokens each. A step that computes all of them again takes 38 % longer."""
+features and 8,192 tokens each."""
 KEPT_CHUNKS_ON_DEVICE = 2
 """The same on a GPU, whose kernels want few large chunks: the LSTM takes as long for one stock as
 for a thousand."""
