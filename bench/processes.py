@@ -1,10 +1,14 @@
-"""Worker processes of the benchmarks: none outlives the program that started it."""
+"""Processes of the benchmarks: none outlives the program that started it."""
 
+import atexit
 import multiprocessing
 import os
+import shutil
 import signal
+import tempfile
 import threading
 from multiprocessing.connection import wait
+from pathlib import Path
 
 from atft_hpo.training.memory import keep_freed_memory
 
@@ -19,6 +23,16 @@ def begin_worker() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def folder_for_a_server(prefix: str) -> Path:
+    """A temporary directory that an embedded Postgres may live in, removed when the program ends.
+
+    The server stops at the program's end as well, and before: what was registered last runs first.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    atexit.register(shutil.rmtree, folder)
+    return folder
 
 
 def _end_with(sentinel: int) -> None:

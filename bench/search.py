@@ -19,7 +19,6 @@ Asked: at most 20 ms per trial-epoch.
 
 import io
 import json
-import tempfile
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,6 +38,7 @@ from atft_hpo.service.live import PlainView
 from atft_hpo.service.storage import open_database
 from atft_hpo.service.study import OpenStudy, create_or_continue
 from atft_hpo.training.memory import keep_freed_memory
+from processes import folder_for_a_server
 from search_overhead.history import steps_of, write_history
 from search_overhead.trials import run_trial
 
@@ -58,9 +58,8 @@ def main(
     """Time the service's part of a trial-epoch."""
     keep_freed_memory()  # as a trial's process does, whose part is most of it
     config = with_values(load_config(study), {"budget.trials": trials + new + 1})
-    with tempfile.TemporaryDirectory(prefix="atft-search-") as folder:
-        settings = Settings(None, Volume(Path(folder)), "cpu")
-        result = measured(config, settings, trials, new)
+    settings = Settings(None, Volume(folder_for_a_server("atft-search-")), "cpu")
+    result = measured(config, settings, trials, new)
     console.print(table(result))
     total = result["milliseconds_per_trial_epoch"]
     reached = "reached" if total <= TARGET_MS else "missed"

@@ -19,7 +19,6 @@ built from prices. Asked: at most 3 s.
 
 import json
 import statistics
-import tempfile
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,6 +39,7 @@ from atft_hpo.service.leases import Claim, LeaseTimes, claim, requeue
 from atft_hpo.service.slots import Place, machine_cores
 from atft_hpo.service.storage import Database, open_database
 from atft_hpo.service.study import OpenStudy, create_or_continue
+from processes import folder_for_a_server
 from seed_scale.panel import write_panel
 from start_up import trial
 
@@ -67,11 +67,10 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="File to write.")] = None,
 ) -> None:
     """Time the start of trials."""
-    with tempfile.TemporaryDirectory(prefix="atft-startup-") as folder:
-        settings = Settings(None, Volume(Path(folder)), "cpu")
-        config = with_values(load_config(study), {"budget.trials": trials + 1})
-        panel = panel_of(config, settings.volume, days, stocks)
-        first, *later = starts(config, settings, panel, Place(0, None, threads), trials + 1)
+    settings = Settings(None, Volume(folder_for_a_server("atft-startup-")), "cpu")
+    config = with_values(load_config(study), {"budget.trials": trials + 1})
+    panel = panel_of(config, settings.volume, days, stocks)
+    first, *later = starts(config, settings, panel, Place(0, None, threads), trials + 1)
     totals = [sum(start.values()) for start in later]
     median, longest = statistics.median(totals), max(totals)
     console.print(table(first, later))
