@@ -4,10 +4,11 @@
     python bench/search.py --trials 200 --json FILE
 
 In a database of its own (the embedded Postgres, a temporary directory) a study gets a past, written
-in bulk, and Postgres time to tidy up. Then new trials pass through the service, one after another, in this process: claimed,
-asked of TPE, started, every epoch recorded, reported to Optuna and judged by the phase-aware
-pruner against its peers, concluded, told. Nothing is trained. Epochs are of the size they have in
-a real study: 250 validation days, 120 metrics. Per trial-epoch the lines add up to the total:
+in bulk, and Postgres time to tidy up. Then new trials pass through the service, one after another,
+in this process: claimed, asked of TPE, started, every epoch recorded, reported to Optuna and judged
+by the phase-aware pruner against its peers, concluded, told. Nothing is trained. Epochs are of the
+size they have in a real study: 250 validation days, 120 metrics. Per trial-epoch the lines add up
+to the total:
 
     claim … tell    what a trial costs once, over its epochs
     epochs          recorded, reported, judged, in the trial's process
