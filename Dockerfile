@@ -12,11 +12,10 @@
 ARG BASE_IMAGE=python:3.12-slim-bookworm
 
 FROM ${BASE_IMAGE} AS base
-# libgomp1: OpenMP, which LightGBM's wheel looks for in the system. g++ and Python's headers: Triton
-# builds its launchers with them on a GPU, torch.compile its kernels on a CPU.
+# libgomp1: OpenMP, which LightGBM's wheel looks for in the system.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libgomp1 g++ \
-         $(command -v python3 >/dev/null || echo python3 python3-dev) \
+    && apt-get install --yes --no-install-recommends libgomp1 \
+         $(command -v python3 >/dev/null || echo python3) \
     && rm -rf /var/lib/apt/lists/*
 
 FROM base AS build
