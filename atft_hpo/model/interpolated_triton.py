@@ -37,9 +37,7 @@ def fused_sum(
     x_BF: Tensor, weight_BF: Tensor, table_FMH: Tensor, only_gradient: bool = False
 ) -> Tensor:
     """See `tabulated.interpolated_sum`; float32 only."""
-    with torch.autocast(x_BF.device.type, enabled=False):
-        arguments = (x_BF, weight_BF, table_FMH, only_gradient)
-        out: Tensor = _FusedSum.apply(*arguments)  # type: ignore[no-untyped-call]
+    out: Tensor = _FusedSum.apply(x_BF, weight_BF, table_FMH, only_gradient)  # type: ignore[no-untyped-call]
     return out
 
 

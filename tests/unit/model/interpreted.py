@@ -24,7 +24,13 @@ def interpret(path: str) -> None:
         leaves = [t.requires_grad_(want) for t, want in zip(inputs, wanted, strict=True)]
         out_BH = kernels.fused_sum(*leaves)
         some = [leaf for leaf in leaves if leaf.requires_grad]
-        found.append([out_BH.detach(), *torch.autograd.grad(out_BH, some, grad_BH)])
+        pulls = torch.autograd.grad(out_BH, some, grad_BH)
+        found.append([out_BH.detach(), *pulls])
+        zero_BH = kernels.fused_sum(*leaves, True)
+        assert not zero_BH.any(), "with only_gradient the sum is left out"
+        again = torch.autograd.grad(zero_BH, some, grad_BH)
+        for a, b in zip(again, pulls, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
     torch.save(found, path)
 
 
