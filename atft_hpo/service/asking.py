@@ -2,9 +2,9 @@
 
 Everything happens under the study's ask lock, in this order: ask, mark the Optuna trial with its
 slot, record it in the slot's row, suggest, record the parameters in that row and in Optuna's tables
-(one transaction, which waits for the disk). Whoever holds the lock therefore
-knows that a RUNNING trial no row refers to belongs to an agent that died between two of these
-steps, and takes it over instead of asking for one more. So Optuna never counts a trial too many.
+(one transaction, which waits for the disk). Whoever holds the lock therefore knows that a RUNNING
+trial no row refers to belongs to an agent that died between two of these steps, and takes it over
+instead of asking for one more. So Optuna never counts a trial too many.
 
 The lock also lets each suggestion see the parameters of all trials that run.
 """
