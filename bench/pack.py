@@ -37,7 +37,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from atft_hpo.config.schema import DataConfig
+from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.features import build_features
 from atft_hpo.data.pack import pack_table
 from atft_hpo.data.panel import Panel

@@ -25,8 +25,8 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from atft_hpo.config.schema import PHASE_NAMES
 from atft_hpo.config.search_schema import ObjectiveConfig, PrunerConfig
+from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.search.pruner import decide, optuna_pruner
 from atft_hpo.search.records import EpochRecord
 from atft_hpo.training.report import STEPS_PER_PHASE, DailySeries

@@ -29,8 +29,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from atft_hpo.config.schema import PHASE_NAMES, Config
+from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import load_config, with_values
+from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.data.panel import Panel
 from atft_hpo.data.slices import panel_split
 from atft_hpo.paths import RunPaths

@@ -2,18 +2,11 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from atft_hpo.config.section import Count, Section
 
 Scalar = bool | int | float | str
-Count = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """A frozen part of the configuration; an unknown key is an error."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
 
 class StudyInfo(Section):
@@ -131,7 +124,7 @@ class PrunerConfig(Section):
 class SearchConfig(Section):
     """Space, sampler and pruner."""
 
-    space: dict[str, Domain] = {}
+    space: dict[str, Domain] = Field(default={})
     """Parameters by configuration key, such as "phases.gat.lr"."""
     enqueue_baseline: bool = True
     """The first trial is the base configuration itself."""
@@ -145,10 +138,9 @@ class ObjectiveConfig(Section):
     metric: Literal["sharpe", "rank_ic", "pure_rank_ic", "ic", "weighted"] = "sharpe"
     """`sharpe`: annualised, net of portfolio.cost_bps. `pure_rank_ic`: RankIC of what sectors and
     styles leave of forecast and label. `weighted`: see `weights`."""
-    weights: dict[Literal["sharpe", "rank_ic", "pure_rank_ic", "ic"], float] = {
-        "sharpe": 0.1,
-        "rank_ic": 1.0,
-    }
+    weights: dict[Literal["sharpe", "rank_ic", "pure_rank_ic", "ic"], float] = Field(
+        default={"sharpe": 0.1, "rank_ic": 1.0}
+    )
     """Weights of the sum when metric = "weighted"."""
     horizon_days: Count = 1
     """Horizon whose metrics count."""

@@ -6,7 +6,7 @@ Path("docs/features.md").write_text(catalogue_markdown(FeaturesConfig()))
 
 from dataclasses import dataclass
 
-from atft_hpo.config.schema import FeaturesConfig
+from atft_hpo.config.data_schema import FeaturesConfig
 from atft_hpo.data.families import FAMILIES, features_of
 from atft_hpo.data.families.kind import Feature
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from atft_hpo.config.schema import SplitConfig
+from atft_hpo.config.data_schema import SplitConfig
 from atft_hpo.data.panel import Panel
 from atft_hpo.data.rank_ic import daily_rank_ic, newey_west_t
 from atft_hpo.data.splits import Split, date_split

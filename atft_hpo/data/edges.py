@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from atft_hpo.config.schema import GraphConfig
+from atft_hpo.config.data_schema import GraphConfig
 from atft_hpo.data.panel import Panel
 from atft_hpo.errors import VolumeError
 from atft_hpo.paths import PanelPaths

@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from atft_hpo.config.schema import FeaturesConfig
+from atft_hpo.config.data_schema import FeaturesConfig
 from atft_hpo.data.catalogue import FeatureDoc, catalogue
 from atft_hpo.data.cross_section import CrossSection
 from atft_hpo.data.families import features_of

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from atft_hpo.config.schema import DataConfig
+from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.column_statistics import ColumnStatistics
 from atft_hpo.data.panel import STORE_VERSION
 from atft_hpo.data.table import Table

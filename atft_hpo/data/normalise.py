@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from atft_hpo.config.schema import PackConfig
+from atft_hpo.config.data_schema import PackConfig
 from atft_hpo.data.column_statistics import ColumnStatistics
 from atft_hpo.data.ordered import Floats, Ordered, rows_in_cache
 from atft_hpo.data.panel import FeatureSpec, Normalisation

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atft_hpo.config.schema import DataConfig
+from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.columns import infinite_error
 from atft_hpo.data.labels import close_prices, dense, known_returns, label_tensor
 from atft_hpo.data.pack_features import write_features

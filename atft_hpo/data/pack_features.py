@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from atft_hpo.config.schema import DataConfig, PackConfig
+from atft_hpo.config.data_schema import DataConfig, PackConfig
 from atft_hpo.data.blocks import Blocks
 from atft_hpo.data.column_statistics import ColumnStatistics
 from atft_hpo.data.columns import check_columns, feature_spec

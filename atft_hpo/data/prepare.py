@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from atft_hpo import __version__
-from atft_hpo.config.schema import DataConfig
+from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.features import build_features
 from atft_hpo.data.pack import Progress, pack_table, silent
 from atft_hpo.data.panel import STORE_VERSION, Panel

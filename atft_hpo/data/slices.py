@@ -18,7 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atft_hpo.config.schema import Config, LossConfig, SliceConfig, SplitConfig
+from atft_hpo.config.data_schema import SliceConfig, SplitConfig
+from atft_hpo.config.schema import Config
+from atft_hpo.config.training_schema import LossConfig
 from atft_hpo.data.batch import Batch
 from atft_hpo.data.cuts import day_cuts, stock_groups
 from atft_hpo.data.edges import EDGE_ATTRIBUTES, load_graph

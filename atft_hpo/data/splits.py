@@ -6,7 +6,7 @@ range, so that the last training label ends before validation starts, and likewi
 
 from dataclasses import dataclass
 
-from atft_hpo.config.schema import SplitConfig
+from atft_hpo.config.data_schema import SplitConfig
 from atft_hpo.errors import DataError
 
 MIN_RANGE_DAYS = 10

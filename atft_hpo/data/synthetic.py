@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from atft_hpo.config.schema import DataConfig, SyntheticConfig
+from atft_hpo.config.data_schema import DataConfig, SyntheticConfig
 from atft_hpo.data.synthetic_parts import PART_SHARES, Floats, Market, autoregressive, plant
 from atft_hpo.errors import VolumeError
 

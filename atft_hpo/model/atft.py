@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
 from torch import Tensor, nn
 
-from atft_hpo.config.schema import ModelConfig
+from atft_hpo.config.model_schema import ModelConfig
 from atft_hpo.data.batch import Batch
 from atft_hpo.errors import ConfigError
 from atft_hpo.model.chunks import in_chunks

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atft_hpo.config.schema import ModelConfig
+from atft_hpo.config.model_schema import ModelConfig
 from atft_hpo.data.panel import Panel
 from atft_hpo.model.atft import ATFT
 from atft_hpo.model.inspection import SelectionSums

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from atft_hpo.config.schema import PHASE_NAMES, Config
+from atft_hpo.config.schema import Config
+from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.results.epochs import kept_epoch
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.search.records import EpochRecord, StudyRecord, TrialRecord

@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from atft_hpo.config.schema import PHASE_NAMES
+from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.results.facts import epochs_saved, phase_epochs
 from atft_hpo.results.figures import by_status, objective_label
 from atft_hpo.results.theme import (

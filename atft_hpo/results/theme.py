@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from atft_hpo.config.schema import PHASE_NAMES
+from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.results.facts import RUNNING, WAITING
 from atft_hpo.search.outcome import Outcome
 

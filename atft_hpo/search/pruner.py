@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from atft_hpo.config.schema import PHASE_NAMES
 from atft_hpo.config.search_schema import ObjectiveConfig, PrunerConfig
+from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.errors import StudyError
 from atft_hpo.search.records import EpochRecord, EpochSeries
 from atft_hpo.search.stock_pruners import optuna_pruner

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from atft_hpo.config.schema import AugmentConfig
+from atft_hpo.config.training_schema import AugmentConfig
 from atft_hpo.data.batch import Batch
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from atft_hpo.config.schema import OptimConfig
+from atft_hpo.config.training_schema import OptimConfig
 
 Weights = dict[str, Tensor]
 

@@ -24,7 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from atft_hpo.config.schema import Config, LossConfig, LossWeights, PhaseConfig
+from atft_hpo.config.schema import Config
+from atft_hpo.config.training_schema import LossConfig, LossWeights, PhaseConfig
 from atft_hpo.data.batch import Batch
 from atft_hpo.training import differentiable as diff
 from atft_hpo.training.series import Floats

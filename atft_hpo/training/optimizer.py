@@ -8,7 +8,7 @@ has one too, with decay: it begins when the rates are falling.
 import torch
 from torch import nn
 
-from atft_hpo.config.schema import OptimConfig
+from atft_hpo.config.training_schema import OptimConfig
 from atft_hpo.model.atft import ATFT
 from atft_hpo.training.schedule import rate_factor
 

@@ -10,9 +10,10 @@ All pure: where a run stands follows from the objective's values of its finished
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atft_hpo.config.schema import PHASE_NAMES, Config, PhaseConfig
+from atft_hpo.config.schema import Config
 from atft_hpo.config.search_schema import ObjectiveConfig
 from atft_hpo.config.toml import with_values
+from atft_hpo.config.training_schema import PHASE_NAMES, PhaseConfig
 from atft_hpo.errors import ConfigError
 from atft_hpo.training.objective import best_epoch
 

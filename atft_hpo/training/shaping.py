@@ -16,7 +16,8 @@ from typing import Any, Final
 import torch
 
 import atft_hpo
-from atft_hpo.config.schema import PHASE_NAMES, Config
+from atft_hpo.config.schema import Config
+from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.data.panel import Panel
 
 CONTENT_VERSION: Final = 7

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from atft_hpo.config.schema import PHASE_NAMES, Config
+from atft_hpo.config.schema import Config
+from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.data.panel import Panel
 from atft_hpo.data.slices import SliceSource
 from atft_hpo.data.synthetic_truth import oracle_share

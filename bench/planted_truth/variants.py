@@ -7,8 +7,9 @@ been learned, and compared with the full model there.
 from dataclasses import dataclass
 from typing import Any
 
-from atft_hpo.config.schema import PHASE_NAMES, Config
+from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import with_values
+from atft_hpo.config.training_schema import PHASE_NAMES
 
 
 @dataclass(frozen=True)

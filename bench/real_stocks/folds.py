@@ -12,7 +12,7 @@ trains on everything before its range. Between a training range and what it is j
 from dataclasses import dataclass
 from typing import Final
 
-from atft_hpo.config.schema import SplitConfig
+from atft_hpo.config.data_schema import SplitConfig
 from atft_hpo.data.splits import MIN_RANGE_DAYS, date_split
 from atft_hpo.errors import DataError
 

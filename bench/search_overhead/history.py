@@ -16,7 +16,8 @@ from optuna.storages._rdb import models
 from optuna.trial import TrialState
 from sqlalchemy import Connection, Table, insert, text
 
-from atft_hpo.config.schema import PHASE_NAMES, Config
+from atft_hpo.config.schema import Config
+from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.service.epochs import encode_daily, encode_facts
 from atft_hpo.service.study import OpenStudy
 from atft_hpo.service.tables import attempt_table, epoch_table, trial_table

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from atft_hpo.config.schema import DataConfig
+from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.catalogue import catalogue
 from atft_hpo.data.panel import (
     STORE_VERSION,

@@ -4,7 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from atft_hpo.config.schema import DataConfig, TreesConfig
+from atft_hpo.config.data_schema import DataConfig
+from atft_hpo.config.model_schema import TreesConfig
 from atft_hpo.data.pack import pack_table
 from atft_hpo.data.panel import Panel
 from atft_hpo.model.trees import Stack, Table

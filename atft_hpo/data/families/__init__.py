@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from atft_hpo.config.schema import FeaturesConfig
+from atft_hpo.config.data_schema import FeaturesConfig
 from atft_hpo.config.toml import nearest
 from atft_hpo.data.families.calendar import CALENDAR
 from atft_hpo.data.families.dispersion import RANGE, VOLATILITY

@@ -6,9 +6,10 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from atft_hpo.config.schema import PHASE_NAMES, Config, PhasesConfig
-from atft_hpo.config.search_schema import Section
+from atft_hpo.config.schema import Config
+from atft_hpo.config.section import Section
 from atft_hpo.config.toml import build_config, parse_config
+from atft_hpo.config.training_schema import PHASE_NAMES, PhasesConfig
 from atft_hpo.errors import ConfigError
 
 

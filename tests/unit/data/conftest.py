@@ -10,8 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from atft_hpo.config.schema import PHASE_NAMES, Config, DataConfig
+from atft_hpo.config.data_schema import DataConfig
+from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import build_config
+from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.data.pack import pack_table
 from atft_hpo.data.panel import Panel
 

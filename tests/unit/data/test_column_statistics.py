@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from atft_hpo.config.schema import PackConfig
+from atft_hpo.config.data_schema import PackConfig
 from atft_hpo.data.column_statistics import ColumnStatistics
 from atft_hpo.data.normalise import NORMALISERS, Normaliser
 from atft_hpo.data.panel import FeatureSpec

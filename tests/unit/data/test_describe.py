@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from scipy.stats import spearmanr
 
-from atft_hpo.config.schema import DataConfig, SplitConfig
+from atft_hpo.config.data_schema import DataConfig, SplitConfig
 from atft_hpo.data.describe import describe
 from atft_hpo.data.pack import pack_table
 from atft_hpo.data.panel import Panel

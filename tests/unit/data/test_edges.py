@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atft_hpo.config.schema import GraphConfig
+from atft_hpo.config.data_schema import GraphConfig
 from atft_hpo.data.edges import build_graph, load_graph, strongest, trailing_correlation
 from atft_hpo.data.panel import Panel
 from atft_hpo.errors import VolumeError

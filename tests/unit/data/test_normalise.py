@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import median_abs_deviation
 
-from atft_hpo.config.schema import PackConfig
+from atft_hpo.config.data_schema import PackConfig
 from atft_hpo.data.normalise import NORMALISERS, Normaliser, normalisation_of, scaled
 from atft_hpo.data.ordered import Ordered
 from atft_hpo.data.panel import FeatureSpec

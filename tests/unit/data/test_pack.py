@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm, rankdata
 
-from atft_hpo.config.schema import DataConfig, PackConfig
+from atft_hpo.config.data_schema import DataConfig, PackConfig
 from atft_hpo.data.feature_columns import FeatureColumns
 from atft_hpo.data.feature_file import FeatureFile
 from atft_hpo.data.journal import Journal
@@ -444,7 +444,7 @@ def test_an_interrupted_packing_goes_on_where_it_was(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from atft_hpo.config.schema import DataConfig
+from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data import blocks, feature_file, pack, pack_features
 
 table, out, method, calls = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])

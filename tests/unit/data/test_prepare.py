@@ -5,7 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from atft_hpo.config.schema import DataConfig, FeaturesConfig, SyntheticConfig
+from atft_hpo.config.data_schema import DataConfig, FeaturesConfig, SyntheticConfig
 from atft_hpo.data.prepare import panel_location, prepare_panel
 from atft_hpo.errors import ConfigError, DataError, VolumeError
 from atft_hpo.paths import Volume

@@ -3,7 +3,8 @@ import polars as pl
 import pytest
 import torch
 
-from atft_hpo.config.schema import LossConfig, SliceConfig
+from atft_hpo.config.data_schema import SliceConfig
+from atft_hpo.config.training_schema import LossConfig
 from atft_hpo.data.edges import Graph
 from atft_hpo.data.pure import pure_label
 from atft_hpo.data.ranks import uniform_ranks

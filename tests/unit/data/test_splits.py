@@ -2,7 +2,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from atft_hpo.config.schema import SplitConfig
+from atft_hpo.config.data_schema import SplitConfig
 from atft_hpo.data.splits import MIN_RANGE_DAYS, date_split
 from atft_hpo.errors import DataError
 

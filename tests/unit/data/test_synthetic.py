@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from atft_hpo.config.schema import DataConfig, PackConfig, SyntheticConfig
+from atft_hpo.config.data_schema import DataConfig, PackConfig, SyntheticConfig
 from atft_hpo.data import synthetic as module
 from atft_hpo.data.pack import pack_table
 from atft_hpo.data.synthetic import CLUSTER_STOCKS, synthetic_table

@@ -6,13 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from atft_hpo.config.schema import (
-    FanConfig,
-    GatConfig,
-    ModelConfig,
-    SanConfig,
-    TreesConfig,
-)
+from atft_hpo.config.model_schema import FanConfig, GatConfig, ModelConfig, SanConfig, TreesConfig
 from atft_hpo.data.batch import Batch
 from atft_hpo.model.atft import ATFT, MODULES, ModelInputs
 

@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 import torch
 
-from atft_hpo.config.schema import PHASE_NAMES, Config
+from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import build_config, with_values
+from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.data.pack import pack_table
 from atft_hpo.data.panel import Panel
 from atft_hpo.paths import RunPaths

@@ -12,7 +12,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from atft_hpo.config.schema import ModelConfig, SanConfig
+from atft_hpo.config.model_schema import ModelConfig, SanConfig
 from atft_hpo.model.inspection_attention import AttentionSums
 from atft_hpo.results import explain_figures as figures
 from atft_hpo.results.explain import Explanation, explain

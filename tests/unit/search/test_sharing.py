@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from atft_hpo.config.schema import PHASE_NAMES, Config
+from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import build_config, load_config
+from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.search.sharing import shared_states
 
 STUDIES = Path(__file__).parents[3] / "studies"

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from atft_hpo.config.schema import AugmentConfig
+from atft_hpo.config.training_schema import AugmentConfig
 from atft_hpo.data.batch import Batch
 from atft_hpo.training.augment import (
     add_noise,

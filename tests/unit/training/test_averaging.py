@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from atft_hpo.config.schema import OptimConfig
+from atft_hpo.config.training_schema import OptimConfig
 from atft_hpo.training.averaging import Averages, held
 
 

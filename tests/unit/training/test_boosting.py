@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from atft_hpo.config.schema import TreesConfig
+from atft_hpo.config.model_schema import TreesConfig
 from atft_hpo.data.panel import Panel
 from atft_hpo.errors import DataError
 from atft_hpo.model.trees import Forest, Stack, Table, lightgbm

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from atft_hpo.config.schema import Config, LossWeights
+from atft_hpo.config.schema import Config
+from atft_hpo.config.training_schema import LossWeights
 from atft_hpo.data.batch import Batch
 from atft_hpo.data.panel import Panel
 from atft_hpo.data.slices import SliceSource

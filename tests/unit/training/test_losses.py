@@ -11,7 +11,7 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.metrics import mean_pinball_loss
 from torch import Tensor
 
-from atft_hpo.config.schema import LossConfig, LossWeights
+from atft_hpo.config.training_schema import LossConfig, LossWeights
 from atft_hpo.data.batch import Batch
 from atft_hpo.training import losses
 from atft_hpo.training.losses import (

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from numpy.typing import NDArray
 from scipy.stats import pearsonr, spearmanr
 
-from atft_hpo.config.schema import PHASE_NAMES, Config
+from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import build_config
+from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.data.styles import Exposures
 from atft_hpo.training.metrics import Evaluation, evaluate_forecast, max_drawdown
 from atft_hpo.training.portfolio import hold_tranches, portfolio_returns, target_weights

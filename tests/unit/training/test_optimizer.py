@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from atft_hpo.config.schema import ModelConfig, OptimConfig
+from atft_hpo.config.model_schema import ModelConfig
+from atft_hpo.config.training_schema import OptimConfig
 from atft_hpo.model.atft import ATFT, ModelInputs
 from atft_hpo.training.optimizer import forget_frozen, make_optimizer, set_rates, trainable
 

@@ -7,8 +7,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from atft_hpo.config.schema import PHASE_NAMES, Config, PhaseConfig
+from atft_hpo.config.schema import Config
 from atft_hpo.config.search_schema import ObjectiveConfig
+from atft_hpo.config.training_schema import PHASE_NAMES, PhaseConfig
 from atft_hpo.errors import ConfigError
 from atft_hpo.training.phases import phase_over, phases_of, scaled_to
 

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from atft_hpo.config.schema import FeaturesConfig
+from atft_hpo.config.data_schema import FeaturesConfig
 from atft_hpo.data.features import build_features
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from atft_hpo.config.schema import FeaturesConfig
+from atft_hpo.config.data_schema import FeaturesConfig
 from atft_hpo.data.catalogue import catalogue, catalogue_markdown
 
 PAGE = Path(__file__).parents[4] / "docs" / "features.md"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from atft_hpo.config.schema import FeaturesConfig
+from atft_hpo.config.data_schema import FeaturesConfig
 from atft_hpo.data.families import FAMILIES, features_of
 from atft_hpo.data.families.kind import Feature, Kind, interleave, order_of_family
 from atft_hpo.errors import ConfigError
