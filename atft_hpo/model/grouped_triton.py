@@ -7,7 +7,7 @@ gradients); here the networks' intermediates stay in registers, and a token's in
 and their gradients are all that moves. `_sum_kernel` takes some tokens through one feature's
 network after another. `_pull_kernel` takes one feature and a part of the tokens, computes the
 network again, and adds up the gradients of its weights as it goes: nothing is added atomically, so
-that it is the same every time. What the parts (`_parts`) found is added at the end.
+that it is the same every time. What the parts (`parts_of`) found is added at the end.
 
 Products are three TF32 products each, for float32's precision: the reference computes in float32
 too, whatever autocast says. Sums, norms and activations are float32. Dropout is none of it: it acts
@@ -75,7 +75,7 @@ class _FusedSum(torch.autograd.Function):
         inputs_BFc, weight_BF, *operands = ctx.saved_tensors
         needs_inputs = ctx.needs_input_grad[1]
         (tokens, features, channels), hidden = inputs_BFc.shape, operands[1].shape[2]
-        parts, length = _parts(tokens)
+        parts, length = parts_of(tokens)
         weight_grad_BF = weight_BF.new_empty(tokens, features)
         inputs_grad_BFc = torch.empty_like(inputs_BFc) if needs_inputs else None
         sizes = _sizes(channels, hidden)
@@ -101,7 +101,7 @@ def constants(inputs_BFc: Tensor, hidden: int) -> dict[str, Any]:
     return sizes | {"PLACES": places, "COLUMNS": columns}
 
 
-def _parts(tokens: int) -> tuple[int, int]:
+def parts_of(tokens: int) -> tuple[int, int]:
     """How many parts of the tokens there are, and tokens of each, the last one's perhaps fewer."""
     blocks = triton.cdiv(tokens, PULL_TOKENS)
     of_part = max(1, triton.cdiv(blocks, MOST_PARTS))

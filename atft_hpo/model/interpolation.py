@@ -51,7 +51,7 @@ def _block(features: int, hidden: int, device: torch.device) -> tuple[Tensor, ..
         return torch.randn(*shape, generator=generator, device=device)
 
     tokens = BLOCK_TOKENS_ON_DEVICE
-    x_BF = 0.3 * LIMIT * draw(tokens, features + 1)[:, :features]
+    x_BF = (0.3 * LIMIT * draw(tokens, features + 1))[:, :features]
     weight_BF = draw(tokens, features + 1).softmax(dim=1)[:, :features]
     table_FMH = draw(features, hidden, CELLS + 1).mT
     return x_BF, weight_BF, table_FMH, draw(tokens, hidden)
