@@ -163,6 +163,42 @@ def test_parts_cover_all_tokens_and_none_is_empty(tokens: int) -> None:
     assert (parts - 1) * length < tokens <= parts * length
 
 
+class Launched:
+    """Stands for a kernel on a device without data: counts its launches, computes nothing."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+        return self
+
+    def __call__(self, *arguments: Any, **constants: Any) -> None:
+        self.count += 1
+
+
+def test_what_is_kept_is_what_the_reference_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ATFT.fill` counts it, and does not ask which form is computed."""
+    kernels = pytest.importorskip("atft_hpo.model.grouped_triton")
+    launched = [Launched(), Launched()]
+    monkeypatch.setattr(kernels, "_sum_kernel", launched[0])
+    monkeypatch.setattr(kernels, "_pull_kernel", launched[1])
+    (weight_BF, inputs, operands), grad_BH, _ = draw(*CASES["training"])
+    weight_BF, *inputs, grad_BH = (t.to("meta") for t in (weight_BF, *inputs, grad_BH))
+    operands = tuple(t.to("meta").contiguous().requires_grad_() for t in operands)
+    kept = []
+    for form in (in_blocks, kernels.fused_sum):
+        sizes = list[int]()
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor: sizes.append(tensor.nbytes) or tensor,  # noqa: B023
+            lambda tensor: tensor,
+        ):
+            out_BH = form(weight_BF, inputs, operands)
+        kept.append(sum(sizes))
+        torch.autograd.grad(out_BH, operands, grad_BH)
+    assert kept[0] == kept[1] > 0
+    assert [kernel.count for kernel in launched] == [1, 1]
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_on_a_gpu_the_kernels_agree_and_repeat_themselves() -> None:
