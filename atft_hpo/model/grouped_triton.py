@@ -14,7 +14,7 @@ too, whatever autocast says. Sums, norms and activations are float32. Dropout is
 on the weights that come in.
 
 What a feature computes: Lim et al. 2021, equations 2–5, as in `grouped`. A network wider than 64
-does not fit: at 64 the gradient takes 163,840 bytes of an H100's 232,448 of shared memory, since
+does not fit: at 64 the gradient takes 180,224 bytes of an H100's 232,448 of shared memory, since
 matrices lie there in two orders, each as two TF32 numbers. Only what needs Triton is here;
 `decomposed` decides whether it is used. B counts tokens, c a network's inputs, K what its five
 operands hold.
@@ -34,8 +34,9 @@ from atft_hpo.model.grouped import NORM_EPSILON, Operands
 MOST_PARTS = 31
 """Of the tokens, of which a feature's gradients are summed side by side: with 34 features 1,054
 programs, eight rounds of an H100's 132 processors, of which each holds one."""
-SUM_TOKENS, PULL_TOKENS = 128, 16
-"""Tokens a program holds at a time. More in the gradient, and registers would spill."""
+SUM_TOKENS, PULL_TOKENS = 128, 32
+"""Tokens a program holds at a time. More in the gradient, and registers would spill by the
+kilobyte; at 16 none do, but more instructions are issued and barriers waited for per token."""
 SUM_OPTIONS = {"num_warps": 8, "num_stages": 2}
 PULL_OPTIONS = {"num_warps": 8, "num_stages": 1}
 _LEAST = 16
@@ -203,8 +204,8 @@ def _pull_kernel(
     gate_bias = tl.load(inner_bias_ptr + HIDDEN, mask=real, other=0.0)
     gain = tl.load(gain_ptr + f * HIDDEN + column, mask=real, other=0.0)
     bias = tl.load(bias_ptr + f * HIDDEN + column, mask=real, other=0.0)
-    upper_sum = tl.zeros([COLUMNS, PLACES], tl.float32)
-    lower_sum = tl.zeros([COLUMNS, PLACES], tl.float32)
+    upper_sum = tl.zeros([PLACES, COLUMNS], tl.float32)
+    lower_sum = tl.zeros([PLACES, COLUMNS], tl.float32)
     of_value_sum = tl.zeros([COLUMNS, COLUMNS], tl.float32)
     of_gate_sum = tl.zeros([COLUMNS, COLUMNS], tl.float32)
     value_bias_sum = tl.zeros([COLUMNS], tl.float32)
@@ -244,8 +245,9 @@ def _pull_kernel(
         to_first = tl.dot(to_value, of_value, input_precision="tf32x3")
         to_first = tl.dot(to_gate, of_gate, to_first, input_precision="tf32x3")
         to_first = tl.where(first > 0.0, to_first, to_first * (first + 1.0))
-        upper_sum = tl.dot(tl.trans(to_first), inputs, upper_sum, input_precision="tf32x3")
-        lower_sum = tl.dot(tl.trans(to_joined), inputs, lower_sum, input_precision="tf32x3")
+        by_place = tl.trans(inputs)
+        upper_sum = tl.dot(by_place, to_first, upper_sum, input_precision="tf32x3")
+        lower_sum = tl.dot(by_place, to_joined, lower_sum, input_precision="tf32x3")
         if NEEDS_INPUTS:
             # As wide as the other products: a narrow one has every warp compute all of it.
             WIDE: tl.constexpr = max(PLACES, COLUMNS)
@@ -257,8 +259,8 @@ def _pull_kernel(
             known = live[:, None] & (wide < INPUTS)[None, :]
             tl.store(inputs_grad_ptr + row + wide[None, :], to_inputs, mask=known)
     part_ptr += (part * FEATURES + f) * 2 * HIDDEN * (INPUTS + HIDDEN + 2)
-    at = column[:, None] * INPUTS + place[None, :]
-    there = real[:, None] & (place < INPUTS)[None, :]
+    at = column[None, :] * INPUTS + place[:, None]
+    there = real[None, :] & (place < INPUTS)[:, None]
     tl.store(part_ptr + at, upper_sum, mask=there)
     tl.store(part_ptr + HIDDEN * INPUTS + at, lower_sum, mask=there)
     part_ptr += 2 * HIDDEN * INPUTS
