@@ -97,8 +97,11 @@ def interpolated(kernels: ModuleType) -> Iterator[Compiled]:
 
 
 def grouped(kernels: ModuleType) -> Iterator[Compiled]:
-    """Likewise, with all channels added; as in training, and with gradients of the inputs."""
-    sizes = kernels.constants(torch.empty(1, 34, 12), 64)
+    """Likewise, with all channels added; as in training, and with gradients of the inputs.
+
+    A weight's neighbour is the next number: Triton compiles a 1 as a constant.
+    """
+    sizes = kernels.constants(torch.empty(1, 34, 12), 64) | {"weight_column": 1}
     yield "_sum_kernel", sizes | {"TOKENS": kernels.SUM_TOKENS}, kernels.SUM_OPTIONS
     for needs in (False, True):
         shape = {"TOKENS": kernels.PULL_TOKENS, "NEEDS_INPUTS": needs}
