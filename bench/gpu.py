@@ -36,8 +36,10 @@ from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import load_config, with_values
 from atft_hpo.data.batch import Batch
 from atft_hpo.data.panel import Panel
+from atft_hpo.model import decomposed, interpolation
 from atft_hpo.model.atft import MODULES
-from atft_hpo.model.interpolation import TOLERANCE, compare
+from atft_hpo.model.comparison import TOLERANCE, Comparison
+from atft_hpo.model.grouped import FeatureNetworks
 from atft_hpo.paths import RunPaths
 from atft_hpo.results.hardware import HardwareMonitor
 from atft_hpo.training.checkpoint import load_checkpoint
@@ -65,8 +67,10 @@ SCALES: dict[str, dict[str, Any]] = {
         },
     },
 }  # fmt: skip
-INTERPOLATION = {"cuda": (361, 64), "cpu": (20, 8)}
-"""Features and hidden units that the forms of the interpolation are compared at."""
+COMPARED = {"cuda": (361, 34, 64), "cpu": (20, 4, 8)}
+"""Features, decomposed features and hidden units that the forms of both sums are compared at."""
+INPUTS = 12
+"""Of a decomposed feature's network."""
 TRAIN_SECONDS = 500
 """After so long `train` stops at the next epoch, to be called again."""
 console = Console(highlight=False)
@@ -178,13 +182,22 @@ def correctness(bench: Bench) -> None:
         waits = _waits(exact, panel, bench.device)
         result["waits"] = waits
         keep("waits_within_an_epoch", len(waits), not waits)
-    found = compare(*INTERPOLATION[bench.device.type], bench.device)
-    result["interpolation"] = found.line()
-    agrees = found.difference is not None and found.difference <= TOLERANCE
-    on_cpu = bench.device.type == "cpu"
-    keep("interpolation_difference", found.difference, agrees or on_cpu)
+    for name, found in _comparisons(bench).items():
+        result[name] = found.line()
+        agrees = found.difference is not None and found.difference <= TOLERANCE
+        keep(f"{name}_difference", found.difference, agrees or bench.device.type == "cpu")
     if result["failed"]:
         raise SystemExit(f"does not hold: {', '.join(result['failed'])}")
+
+
+def _comparisons(bench: Bench) -> dict[str, Comparison]:
+    """Triton's kernels and the references, of both sums that there are kernels for."""
+    tabulated, columns, hidden = COMPARED[bench.device.type]
+    networks = FeatureNetworks(columns, hidden).to(bench.device)
+    return {
+        "interpolation": interpolation.compare(tabulated, hidden, bench.device),
+        "decomposed_features": decomposed.compare(networks, INPUTS, bench.device),
+    }
 
 
 def _forecast_and_gradient(
@@ -263,8 +276,8 @@ def stages(bench: Bench) -> None:
     result: dict[str, Any] = {
         "days": len(index.days), "context": index.context, "stocks": len(index.stocks),
         "resident": run.source.features_resident, "chunk_tokens": run.model.chunk_tokens,
-        "interpolation": compare(*INTERPOLATION[bench.device.type], bench.device).line(),
     }  # fmt: skip
+    result |= {name: found.line() for name, found in _comparisons(bench).items()}
     timed: dict[str, Callable[[], object]] = {
         "batch": lambda: run.source.batch(index),
         "channels": lambda: run.model.channels(batch),
@@ -287,7 +300,10 @@ def stages(bench: Bench) -> None:
 
 
 def _measured(action: Callable[[], object], peak: float) -> dict[str, float]:
-    """Its time, and the rate of its matrix products (cuDNN's LSTM and table rows not counted)."""
+    """Its time, and the rate of its matrix products.
+
+    Not counted: cuDNN's LSTM, table rows, Triton's kernels.
+    """
     seconds = best_seconds(action, 5)
     with FlopCounterMode(display=False) as counter:
         action()

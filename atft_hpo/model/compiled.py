@@ -3,7 +3,9 @@
     compile_parts(model)        # in place; each part when it first runs
 
 The LSTM is left as it is, being the library's, and so is the interpolation, whose sparse products a
-compiler does not take.
+compiler does not take. Of the decomposed features' networks the reference is compiled; where
+Triton's kernels are faster than that, a model computes those (see `decomposed`), and compiles the
+reference for the comparison only.
 """
 
 import shutil

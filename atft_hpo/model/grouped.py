@@ -14,7 +14,9 @@ selection weights here), so their product is formed first. Tokens are the innerm
 every pass over [F, H, B] runs over contiguous memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
@@ -28,6 +30,20 @@ BLOCK_NUMBERS_ON_DEVICE = 1 << 26
 ROW_NUMBERS = 64
 """A block's tokens are a multiple of it: rows that begin in the middle of a cache line halve the
 rate of some matrix products."""
+
+Run = Callable[..., tuple[Tensor, ...]]
+Pull = Callable[..., tuple[Tensor | None, ...]]
+Operands = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+"""Entry [F, 2H, c], inner [F, 2H, H], its bias [F, 2H, 1], gain and bias of the norm [F, H, 1]."""
+
+
+class WeightedSum(Protocol):
+    """Arguments and result as `in_blocks`."""
+
+    def __call__(
+        self, weight_BF: Tensor, inputs: Sequence[Tensor], operands: Operands,
+        only_gradient: bool = False, /,
+    ) -> Tensor: ...  # fmt: skip
 
 
 class FeatureNetworks(nn.Module):
@@ -44,7 +60,9 @@ class FeatureNetworks(nn.Module):
         self.norm_gain = nn.Parameter(torch.ones(features, hidden, 1))
         self.norm_bias = nn.Parameter(torch.zeros(features, hidden, 1))
         self.run, self.pull = _run, _pull
-        """What the fused form computes, and its gradients; may be put in compiled form."""
+        """What `in_blocks` computes, and its gradients; may be put in compiled form."""
+        self.kernels: WeightedSum | None = None
+        """In the place of `in_blocks`, where a GPU has a faster form."""
 
     def forward(self, x_FB: Tensor) -> Tensor:
         """[F, B] → [F, H, B]."""
@@ -74,14 +92,13 @@ class FeatureNetworks(nn.Module):
         entry_FHc = torch.cat([self.entry_weight, self.entry_bias, *(w for w, _ in added)], dim=2)
         operands = (entry_FHc, *self._inner(), self.norm_gain, self.norm_bias)
         inputs = (x_BF.unsqueeze(2), torch.ones_like(x_BF).unsqueeze(2), *(c for _, c in added))
-        tokens = _block_tokens(x_BF, self.mix_weight.shape[1])
-        blocks = zip(*(torch.split(t, tokens) for t in (weight_BF, *inputs)), strict=True)
-        how = (self.run, self.pull, only_gradient)
-        sums = [
-            _FusedSum.apply(*how, torch.cat(part, dim=2).permute(1, 2, 0), weight.T, *operands)  # type: ignore[no-untyped-call]
-            for weight, *part in blocks
-        ]
-        return torch.cat(sums, dim=1).T
+        form = self.kernels or self.reference
+        return form(weight_BF, inputs, operands, only_gradient)
+
+    @property
+    def reference(self) -> WeightedSum:
+        """The fused form in torch's operations, with `run` and `pull` as they are now."""
+        return partial(in_blocks, run=self.run, pull=self.pull)
 
     def _inner(self) -> tuple[Tensor, Tensor]:
         """W₄W₁ [F, 2H, H] and W₄b₁ + b₄ [F, 2H, 1]."""
@@ -89,14 +106,33 @@ class FeatureNetworks(nn.Module):
         return self.gate_weight @ self.mix_weight, bias_FH1
 
 
+def in_blocks(
+    weight_BF: Tensor, inputs: Sequence[Tensor], operands: Operands, only_gradient: bool = False,
+    run: Run | None = None, pull: Pull | None = None,
+) -> Tensor:  # fmt: skip
+    """Σ_f weight · network(inputs), [B, H]: the fused form, some tokens at a time.
+
+    `inputs` are parts [B, F, c] of the networks' inputs, side by side. Differentiable once. With
+    `only_gradient` the result is left at 0 and its gradient is that of the sum.
+    """
+    how = (run or _run, pull or _pull, only_gradient)
+    tokens = _block_tokens(weight_BF, operands[1].shape[2])
+    blocks = zip(*(torch.split(t, tokens) for t in (weight_BF, *inputs)), strict=True)
+    sums = [
+        _FusedSum.apply(*how, torch.cat(part, dim=2).permute(1, 2, 0), weight.T, *operands)  # type: ignore[no-untyped-call]
+        for weight, *part in blocks
+    ]
+    return torch.cat(sums, dim=1).T
+
+
 def uniform(bound: float, *shape: int) -> nn.Parameter:
     """A parameter drawn from ± bound."""
     return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
 
 
-def _block_tokens(x_BF: Tensor, hidden: int) -> int:
-    numbers = BLOCK_NUMBERS if x_BF.device.type == "cpu" else BLOCK_NUMBERS_ON_DEVICE
-    tokens = numbers // (x_BF.shape[1] * hidden)
+def _block_tokens(weight_BF: Tensor, hidden: int) -> int:
+    numbers = BLOCK_NUMBERS if weight_BF.device.type == "cpu" else BLOCK_NUMBERS_ON_DEVICE
+    tokens = numbers // (weight_BF.shape[1] * hidden)
     return max(ROW_NUMBERS, tokens - tokens % ROW_NUMBERS)
 
 

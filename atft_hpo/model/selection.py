@@ -68,6 +68,8 @@ class VariableSelection(nn.Module):
         self.networks = FeatureNetworks(len(others), hidden)
         self.fan_networks = FeatureNetworks(len(fan_columns), hidden)
         sizes = added if fan_columns else {}
+        self.fan_inputs = 2 + sum(sizes.values())
+        """Inputs of a FAN column's network with every channel added; the first are x and 1."""
         self.added = nn.ModuleDict(
             {name: AddedChannels(len(fan_columns), size, hidden) for name, size in sizes.items()}
         )

@@ -22,9 +22,9 @@ from atft_hpo.data.panel import Panel
 from atft_hpo.data.slices import SliceSource
 from atft_hpo.data.styles import Exposures, exposures_of
 from atft_hpo.errors import CheckpointError
+from atft_hpo.model import decomposed, interpolation
 from atft_hpo.model.atft import ATFT, CHUNK_TOKENS, ModelInputs
 from atft_hpo.model.compiled import compile_parts
-from atft_hpo.model.interpolation import compare
 from atft_hpo.model.trees import Forest
 from atft_hpo.training.checkpoint import load_checkpoint
 from atft_hpo.training.decompositions import KeptDecompositions
@@ -131,7 +131,7 @@ def model_to_train(config: Config, panel: Panel, device: torch.device) -> ATFT:
     """`new_model` on `device`, compiled where `runtime.compile` says so.
 
     On a GPU chunks are as large as its memory allows, unless `runtime.chunk_tokens` is given, and
-    the faster form of the interpolation is measured, and printed.
+    the faster forms of variable selection's sums are measured, and printed.
 
     Raises:
         ConfigError: it does, and the machine has no C++ compiler.
@@ -149,10 +149,15 @@ def _suit(model: ATFT, config: Config, device: torch.device) -> None:
     if config.runtime.chunk_tokens is None:
         _, total = torch.cuda.mem_get_info(device)
         model.fill(total, config.graph.neighbours)
-    if model.selection.tabulated:
-        found = compare(model.selection.tabulated, config.model.hidden, device)
+    selection = model.selection
+    if selection.tabulated:
+        found = interpolation.compare(selection.tabulated, config.model.hidden, device)
         print(found.line(), flush=True)
-        model.selection.interpolate = found.best
+        selection.interpolate = found.best
+    if len(selection.columns):
+        found = decomposed.compare(selection.fan_networks, selection.fan_inputs, device)
+        print(found.line(), flush=True)
+        selection.fan_networks.kernels = found.best if found.by_kernels else None
 
 
 def load_model(checkpoint: Path, panel: Panel) -> tuple[ATFT, Config]:

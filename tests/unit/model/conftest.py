@@ -1,7 +1,11 @@
 """Small batches and models; every test starts from seed 0 and one thread."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -115,3 +119,18 @@ def make_model() -> Callable[..., ATFT]:
 @pytest.fixture
 def cut() -> Callable[[Batch, int, int], Batch]:
     return _cut
+
+
+@pytest.fixture(scope="session")
+def run_kernels() -> Callable[..., str]:
+    """`interpreted.py` in a process of its own, with these arguments; returns what it printed."""
+    script = Path(__file__).with_name("interpreted.py")
+
+    def run(*arguments: str, **environment: str) -> str:
+        command = [sys.executable, str(script), *arguments]
+        changed = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | environment
+        ended = subprocess.run(command, env=changed, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    return run

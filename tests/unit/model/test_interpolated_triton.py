@@ -3,9 +3,9 @@
 Triton is a development dependency on Linux, so that nothing here is left out where it could run.
 """
 
-import os
-import subprocess
+import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,6 @@ from atft_hpo.model.tabulated import CELLS, LIMIT, interpolated_sum
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="there is no Triton for this system"
 )
-SCRIPT = Path(__file__).with_name("interpreted.py")
 TRAINED = (False, True, True)
 """Gradients that training takes: of weights and table."""
 CASES = {
@@ -43,22 +42,17 @@ def draw(tokens: int, features: int, hidden: int, wanted: tuple[bool, ...]) -> C
     return x_BF, weight_BF, table_FMH, torch.randn(tokens, hidden, generator=g), wanted
 
 
-def run(*arguments: str, **environment: str) -> str:
-    command = [sys.executable, str(SCRIPT), *arguments]
-    changed = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"} | environment
-    ended = subprocess.run(command, env=changed, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
-
-
 @pytest.fixture(scope="module")
-def interpreted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Tensor]]:
+def interpreted(
+    tmp_path_factory: pytest.TempPathFactory, run_kernels: Callable[..., str]
+) -> dict[str, list[Tensor]]:
     """Results and gradients of all cases, and again of the first with a NaN, from one process."""
     path = tmp_path_factory.mktemp("triton") / "cases.pt"
     spoilt = draw(*CASES["training"])
     spoilt[0][2, 1] = torch.nan
-    torch.save([*(draw(*case) for case in CASES.values()), spoilt], path)
-    run(str(path), TRITON_INTERPRET="1")
+    cases = [*(draw(*case) for case in CASES.values()), spoilt]
+    torch.save([(tuple(given), grad_BH, wanted) for *given, grad_BH, wanted in cases], path)
+    run_kernels("interpolated", str(path), TRITON_INTERPRET="1")
     return dict(zip([*CASES, "a nan"], torch.load(path), strict=True))
 
 
@@ -80,16 +74,20 @@ def test_a_nan_stays_in_its_token(interpreted: dict[str, list[Tensor]]) -> None:
     assert not finite_B[2]
 
 
-def test_kernels_compile_for_a_card_and_add_nothing_up_atomically(tmp_path: Path) -> None:
-    said = run(TRITON_CACHE_DIR=str(tmp_path))
-    assert said.split("\n")[:-1] == [f"_{name}_kernel False" for name in ("sum", "input", "table")]
+def test_kernels_compile_for_a_card_and_add_nothing_up_atomically(
+    tmp_path: Path, run_kernels: Callable[..., str]
+) -> None:
+    said = json.loads(run_kernels("interpolated", TRITON_CACHE_DIR=str(tmp_path)))
+    found = [(name, atomic) for name, atomic, *_ in said]
+    assert found == [(f"_{name}_kernel", False) for name in ("sum", "input", "table")]
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_on_a_gpu_the_kernels_agree_and_repeat_themselves() -> None:
+    from atft_hpo.model.comparison import TOLERANCE
     from atft_hpo.model.interpolated_triton import fused_sum
-    from atft_hpo.model.interpolation import TOLERANCE, compare
+    from atft_hpo.model.interpolation import compare
 
     found = compare(361, 64, torch.device("cuda"))
     assert not found.reason

@@ -14,7 +14,10 @@ from atft_hpo.config.toml import dump_config
 from atft_hpo.data.panel import Panel
 from atft_hpo.data.slices import SliceSource
 from atft_hpo.errors import CheckpointError
+from atft_hpo.model import decomposed, interpolation
 from atft_hpo.model.atft import ATFT
+from atft_hpo.model.comparison import Comparison
+from atft_hpo.training import forecast
 from atft_hpo.training.checkpoint import save_checkpoint
 from atft_hpo.training.forecast import (
     ForecastTable,
@@ -77,6 +80,34 @@ def test_every_live_cell_of_the_range_has_a_forecast_and_no_other(
     np.testing.assert_array_equal(np.isfinite(table.score_DNQ), alive)
     assert (np.diff(table.quantiles_DNQP[alive], axis=-1) > 0).all()
     assert (table.width[alive] > 0).all()
+
+
+@pytest.mark.parametrize("by_kernels", [True, False])
+def test_a_card_gets_the_forms_that_are_faster_there(
+    by_kernels: bool, model: ATFT, config: Config, panel: Panel,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    asked = list[tuple[Any, ...]]()
+
+    def chosen(name: str, form: Any) -> Callable[..., Comparison]:
+        def compare(*given: Any) -> Comparison:
+            asked.append(given)
+            return Comparison(name, form, by_kernels, reason="told")
+
+        return compare
+
+    selection, sums = model.selection, (object(), object())
+    monkeypatch.setattr(interpolation, "compare", chosen("interpolation", sums[0]))
+    monkeypatch.setattr(decomposed, "compare", chosen("decomposed features", sums[1]))
+    forecast._suit(model, config, CPU)
+    assert selection.interpolate is sums[0]
+    assert selection.fan_networks.kernels is (sums[1] if by_kernels else None)
+    columns = len(panel.fan_columns)
+    assert asked[0] == (len(panel.feature_names) - columns, config.model.hidden, CPU)
+    assert asked[1] == (selection.fan_networks, 2 + 4 + 2 * 3, CPU)  # x, 1, FAN, SAN of two windows
+    name = "Triton" if by_kernels else "reference"
+    said = [f"{sum_}: {name} (told)" for sum_ in ("interpolation", "decomposed features")]
+    assert capsys.readouterr().out.splitlines() == said
 
 
 def test_cells_are_where_the_slice_says(model: ATFT, config: Config, panel: Panel) -> None:

@@ -7,6 +7,7 @@ waited for. It takes the branches of a GPU, not those of the CPU.
 
 import importlib
 import itertools
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -172,6 +173,41 @@ def test_an_epoch_waits_for_nothing(run: RunState, number: int) -> None:
     sent = [found for found in crossings.found if "_sent" in found]
     assert crossings.found == sent  # the stocks of each slice, and nothing else
     assert len(sent) == pytest.approx(len(plan), abs=2)
+
+
+class Launched:
+    """Stands for a kernel where there is nothing to compute with."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+        return self
+
+    def __call__(self, *arguments: Any, **constants: Any) -> None:
+        self.count += 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no Triton for this system")
+def test_an_epoch_with_tritons_kernels_waits_for_nothing(
+    run: RunState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What launches them; that a launch does not wait is Triton's."""
+    from atft_hpo.model import grouped_triton, interpolated_triton
+
+    launched: dict[str, Launched] = {}
+    for module in (grouped_triton, interpolated_triton):
+        for name in [name for name in vars(module) if name.endswith("_kernel")]:
+            launched[f"{module.__name__}{name}"] = kernel = Launched()
+            monkeypatch.setattr(module, name, kernel)
+    run.model.selection.interpolate = interpolated_triton.fused_sum
+    run.model.selection.fan_networks.kernels = grouped_triton.fused_sum
+    train(run, 4, steps=1)
+    with watched() as crossings:
+        train(run, 4)
+    assert all("_sent" in found for found in crossings.found)
+    assert len(launched) == 5
+    assert all(kernel.count for kernel in launched.values())
 
 
 def test_it_would_notice_a_value_read(run: RunState, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from atft_hpo.config.schema import Config
 from atft_hpo.data.panel import Panel
+from atft_hpo.model.tabulated import interpolated_sum
 from atft_hpo.training.epoch import EpochFacts, backward, train_epoch
 from atft_hpo.training.losses import LossRules
 from atft_hpo.training.report import Decision
@@ -73,8 +74,48 @@ def test_chunks_computed_again_drop_the_same(config_of: ConfigOf, panel: Panel) 
     assert relative(*found) < 1e-3
 
 
-def test_an_epoch_waits_for_nothing(config_of: ConfigOf, panel: Panel) -> None:
-    run = begun(config_of(runtime={"precision": "bf16"}), panel, DEVICE)
+def by_kernels(run: RunState) -> RunState:
+    """The same, with Triton's kernels whatever the comparison said."""
+    from atft_hpo.model import grouped_triton, interpolated_triton
+
+    run.model.selection.interpolate = interpolated_triton.fused_sum
+    run.model.selection.fan_networks.kernels = grouped_triton.fused_sum
+    return run
+
+
+def by_references(run: RunState) -> RunState:
+    """The same without any."""
+    run.model.selection.interpolate = interpolated_sum
+    run.model.selection.fan_networks.kernels = None
+    return run
+
+
+def test_gradients_by_kernels_are_those_of_the_references(
+    config_of: ConfigOf, panel: Panel
+) -> None:
+    config = config_of(model={"dropout": 0.3})  # both drop the same
+    ours, theirs = (gradient(form(begun(config, panel, DEVICE))) for form in FORMS)
+    assert relative(ours, theirs) < 1e-3
+
+
+def test_kernels_of_chunks_computed_again_find_the_same(config_of: ConfigOf, panel: Panel) -> None:
+    config = config_of(model={"dropout": 0.3}, runtime={"chunk_tokens": 200})
+    run = by_kernels(begun(config, panel, DEVICE))
+    found = []
+    for kept in (100, 0):
+        run.model.kept_chunks = kept
+        found.append(gradient(run))
+    assert relative(*found) < 1e-3
+
+
+FORMS = (by_kernels, by_references)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_epoch_waits_for_nothing(
+    config_of: ConfigOf, panel: Panel, form: Callable[[RunState], RunState]
+) -> None:
+    run = form(begun(config_of(runtime={"precision": "bf16"}), panel, DEVICE))
     train_epoch(run, run.phases[-1], 0, lambda: Decision.CONTINUE)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
