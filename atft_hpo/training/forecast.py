@@ -85,12 +85,13 @@ def forecast_on_device(
     with evaluating(model), torch.no_grad(), precision(config, source.device):
         for index in source.evaluation_plan(days):
             batch = kept.added_to(source.batch(index), model)
-            point_SNQ, quantiles_SNQP = model(batch)
-            dead_SN = ~batch.alive_NT[:, batch.context :].T
-            part = slice(batch.first_day - days.start, batch.first_day - days.start + len(dead_SN))
-            point_SNQ = point_SNQ.float().masked_fill(dead_SN[..., None], torch.nan)
+            found = model(batch)
+            dead_SN1 = ~batch.alive_NT[:, batch.context :].T[..., None]
+            first = batch.first_day - days.start
+            part = slice(first, first + len(dead_SN1))
+            point_SNQ = found.point_SNQ.masked_fill(dead_SN1, torch.nan)
+            quantiles_SNQP = found.quantiles_SNQP.masked_fill(dead_SN1[..., None], torch.nan)
             score_DNQ[part].index_copy_(1, batch.stocks, point_SNQ)
-            quantiles_SNQP = quantiles_SNQP.float().masked_fill(dead_SN[..., None, None], torch.nan)
             quantiles_DNQP[part].index_copy_(1, batch.stocks, quantiles_SNQP)
     return score_DNQ, quantiles_DNQP
 
