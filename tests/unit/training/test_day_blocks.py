@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from atft_hpo.training.day_blocks import DAYS_AT_ONCE, day_blocks, in_threads
+from atft_hpo.training.day_blocks import DAYS_AT_ONCE, MOST_THREADS, day_blocks, in_threads
 
 
 @pytest.fixture(params=[1, 3])
@@ -37,6 +37,12 @@ def test_as_many_work_at_once_as_torch_may_use(threads: int) -> None:
         return together.wait(timeout=30)
 
     assert sorted(in_threads(meet, range(threads))) == list(range(threads))
+
+
+def test_no_more_than_the_most_work_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 50)
+    found = in_threads(lambda _: threading.get_ident(), range(200))
+    assert len(set(found)) <= MOST_THREADS
 
 
 def test_an_error_is_raised(threads: int) -> None:
