@@ -1,6 +1,7 @@
 """Files that exist whole or not at all.
 
     write_atomically(path, data)
+    with replacing(path) as file: ...          # piece by piece
 
 A crash or a full disk leaves what `path` held before.
 """
@@ -8,13 +9,28 @@ A crash or a full disk leaves what `path` held before.
 import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from atft_hpo.errors import VolumeError
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Replace `path` by `data`: temporary file, fsync, rename, fsync of the directory.
+    """Replace `path` by `data`.
+
+    Raises:
+        VolumeError: as `replacing`.
+    """
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of `path` when the context ends without an error.
+
+    Temporary file, fsync, rename, fsync of the directory.
 
     Raises:
         VolumeError: the volume is full or cannot be written; `path` keeps what it held.
@@ -23,15 +39,16 @@ def write_atomically(path: Path, data: bytes | memoryview) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
         _sync_directory(path.parent)
     except OSError as error:
+        raise VolumeError(_remedy(path, error)) from error
+    finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise VolumeError(_remedy(path, error)) from error
 
 
 def _remedy(path: Path, error: OSError) -> str:

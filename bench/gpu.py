@@ -7,7 +7,8 @@
     python bench/gpu.py stages        # time of each stage of a step, TFLOP/s, share of the peak of
                                       # float32 products, the kernels that take longest
     python bench/gpu.py train         # 42 epochs over all samples; goes on where it stopped;
-                                      # compiled, if that made the step of `stages` faster
+                                      # compiled, if that made the step of `stages` faster; how long
+                                      # each trains, forecasts, computes metrics and writes files
     python bench/gpu.py report        # what is there, as a table
 
 `--scale tiny --device cpu` runs the same on any machine within minutes, which shows that it works
@@ -24,7 +25,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
 import typer
@@ -42,6 +43,8 @@ from atft_hpo.model.comparison import TOLERANCE, Comparison
 from atft_hpo.model.grouped import FeatureNetworks
 from atft_hpo.paths import RunPaths
 from atft_hpo.results.hardware import HardwareMonitor
+from atft_hpo.training import forecast as forecast_module
+from atft_hpo.training import loop as loop_module
 from atft_hpo.training.checkpoint import load_checkpoint
 from atft_hpo.training.epoch import backward, step, train_epoch, train_step
 from atft_hpo.training.forecast import precision
@@ -52,6 +55,7 @@ from atft_hpo.training.report import Decision, EpochReport
 from atft_hpo.training.state import RunState
 from seed_scale.machine import best_seconds, copy_bandwidth, grouped_matmul_rate, matmul_rate
 from seed_scale.panel import write_panel
+from seed_scale.stopwatch import Stopwatch
 
 STUDY = Path(__file__).parents[1] / "studies" / "jpx_full.toml"
 SCALES: dict[str, dict[str, Any]] = {
@@ -71,6 +75,8 @@ COMPARED = {"cuda": (361, 34, 64), "cpu": (20, 4, 8)}
 """Features, decomposed features and hidden units that the forms of both sums are compared at."""
 INPUTS = 12
 """Of a decomposed feature's network."""
+PARTS_OF_EPOCH = ("training", "forecast", "metrics", "writing", "between")
+"""The device works in the first two; "between" are the start of the run and of a phase."""
 TRAIN_SECONDS = 500
 """After so long `train` stops at the next epoch, to be called again."""
 console = Console(highlight=False)
@@ -108,6 +114,34 @@ class Bench:
         text = json.dumps(result, indent=2) + "\n"
         (self.out / f"{part}.json").write_text(text, encoding="utf-8")
         return text
+
+
+class EpochClock:
+    """Where the time from one epoch's report to the next goes."""
+
+    def __init__(self) -> None:
+        self._metrics = Stopwatch(forecast_module, "evaluate_forecast")
+        self._writing = Stopwatch(loop_module, "write_tables", "save_checkpoint")
+        self._since = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._metrics.__enter__()
+        self._writing.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writing.__exit__()
+        self._metrics.__exit__()
+
+    def lap(self, report: EpochReport) -> dict[str, float]:
+        """Seconds by the names in PARTS_OF_EPOCH, of the epoch that `report` ends."""
+        now = time.monotonic()
+        metrics, writing = self._metrics.lap(), self._writing.lap()
+        between = now - self._since - report.seconds - writing
+        self._since = now
+        training = report.seconds - report.validation_seconds
+        seconds = (training, report.validation_seconds - metrics, metrics, writing, between)
+        return dict(zip(PARTS_OF_EPOCH, seconds, strict=True))
 
 
 @app.command()
@@ -350,7 +384,8 @@ def train(bench: Bench) -> None:
     config = with_values(bench.config, {"runtime.compile": _compiling_pays(bench)})
     monitor = HardwareMonitor(bench.device)
     called, began = time.monotonic(), list[float]()
-    history: list[EpochReport] = []
+    epochs: list[dict[str, Any]] = []
+    clock = EpochClock()
 
     def should_stop() -> Decision:
         if not began:  # the first step: from here on the GPU should be busy
@@ -359,15 +394,15 @@ def train(bench: Bench) -> None:
         return Decision.CONTINUE
 
     def on_epoch(report: EpochReport) -> Decision:
-        history.append(report)
-        bench.write("train", result | {"this_call": list(map(_of_epoch, history))})
-        console.print(f"{report.phase_name} {report.epoch}: {report.seconds:.1f} s")
+        epochs.append(_of_epoch(report, clock.lap(report)))
+        bench.write("train", result | {"this_call": epochs})
+        console.print(_line(epochs[-1]))
         late = time.monotonic() - called > TRAIN_SECONDS
         return Decision.INTERRUPT if late else Decision.CONTINUE
 
     result: dict[str, Any] = {"compiled": config.runtime.compile}
     last = place.last if place.last.exists() else None
-    with ExitStack() as watching:
+    with clock, ExitStack() as watching:
         done = run_phases(config, bench.panel(), place, bench.device, on_epoch, last, should_stop)
     result |= {
         "epochs_done": done.epochs_done,
@@ -375,7 +410,8 @@ def train(bench: Bench) -> None:
         "seconds": sum(report.seconds for report in done.history),
         "validation_seconds": sum(report.validation_seconds for report in done.history),
         "phases": {phase.name: _of_phase(phase, done.history) for phase in phases_of(config)},
-        "this_call": list(map(_of_epoch, history)),
+        "this_call": epochs,
+        "parts": {name: sum(epoch["parts"][name] for epoch in epochs) for name in PARTS_OF_EPOCH},
         "seconds_before_the_first_step": began[0] - called if began else None,
         "usage": dataclasses.asdict(monitor.usage()),  # from the first step on
         **_peak(bench),
@@ -424,12 +460,17 @@ def _of_phase(phase: Phase, history: tuple[EpochReport, ...]) -> dict[str, float
     }
 
 
-def _of_epoch(report: EpochReport) -> dict[str, Any]:
+def _of_epoch(report: EpochReport, parts: dict[str, float]) -> dict[str, Any]:
     return {
         "phase": report.phase_name, "epoch": report.epoch, "seconds": report.seconds,
-        "validation_seconds": report.validation_seconds,
+        "validation_seconds": report.validation_seconds, "parts": parts,
         "samples_per_second": report.samples_per_second, "ic": report.metrics.get("ic"),
     }  # fmt: skip
+
+
+def _line(epoch: dict[str, Any]) -> str:
+    parts = ", ".join(f"{name} {seconds:.2f}" for name, seconds in epoch["parts"].items())
+    return f"{epoch['phase']} {epoch['epoch']}: {epoch['seconds']:.1f} s ({parts})"
 
 
 def _selection(run: RunState, batch: Batch) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from atft_hpo.data.ranks import average_ranks, normal_scores
+from atft_hpo.data.ranks import normal_scores
 from atft_hpo.errors import DataError
 
 MIN_FREEDOM = 20
@@ -29,21 +29,58 @@ _ROUNDING = 32.0
 """Residuals within so many units of rounding of the values are none."""
 _LEAST_UNIT = 1e-14
 """What sums over a few thousand stocks in float64 round to."""
-_DAYS_AT_ONCE = 256
+_DAYS_AT_ONCE = 32
+"""Few enough for the processor's cache."""
 _Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
+class Sectors:
+    """Stocks by sector."""
+
+    order_N: NDArray[np.int64]
+    """Stocks, those of each sector together."""
+    first_J: NDArray[np.int64]
+    """Where each sector begins in `order_N`."""
+    place_N: NDArray[np.int64]
+    """The sector of each stock, counted from 0."""
+
+    @classmethod
+    def of(cls, sector_N: NDArray[np.int64]) -> "Sectors":
+        """From a sector for each stock, any integers."""
+        _, place_N, count_J = np.unique(sector_N, return_inverse=True, return_counts=True)
+        order_N = np.argsort(place_N, kind="stable")
+        return cls(order_N, np.cumsum(count_J) - count_J, place_N)
+
+    def sums(self, values_DN: _Floats) -> _Floats:
+        """[D, J] of each day and sector."""
+        return np.add.reduceat(values_DN.take(self.order_N, axis=1), self.first_J, axis=1)
+
+    def within(self, values_DN: _Floats, used_DN: NDArray[np.bool_], count_DJ: _Floats) -> _Floats:
+        """Values less the mean of their sector's used stocks, of which there are `count_DJ`.
+
+        Values must be 0 where not used; the result is.
+        """
+        mean_DJ = self.sums(values_DN) / np.maximum(count_DJ, 1.0)
+        return np.where(used_DN, values_DN - mean_DJ.take(self.place_N, axis=1), 0.0)
+
+
+@dataclass(frozen=True, eq=False)
 class Regression:
-    """Least squares on sectors and styles, prepared for one set of cells and any values in them."""
+    """Least squares on sectors and styles, prepared for one set of cells and any values in them.
+
+    Sums are NumPy's own, not BLAS's, whose threads would get in the way of those that work on
+    other days at the same time.
+    """
 
     used_DN: NDArray[np.bool_]
     scored_D: NDArray[np.bool_]
     """Days with stocks enough."""
-    members_NJ: _Floats
-    """Sector dummies."""
-    basis_DNK: _Floats
-    """Orthonormal columns that span the styles within sectors; those beyond their rank are 0."""
+    sectors: Sectors
+    count_DJ: _Floats
+    """Used stocks of each sector."""
+    basis_DKN: _Floats
+    """Orthonormal rows that span the styles within sectors; those beyond their rank are 0."""
 
     @classmethod
     def of(
@@ -54,49 +91,25 @@ class Regression:
         min_freedom: int = MIN_FREEDOM,
     ) -> "Regression":
         """For the cells `used_DN`; the other arguments are those of `residualise`."""
-        members_NJ = (sector_N[:, None] == np.unique(sector_N)).astype(np.float64)
-        basis_DNK, rank_D = _basis(styles_DNK, used_DN, members_NJ)
-        sectors_D = (used_DN.astype(np.float64) @ members_NJ > 0).sum(axis=1)
-        freedom_D = used_DN.sum(axis=1) - sectors_D - rank_D
-        return cls(used_DN, freedom_D >= min_freedom, members_NJ, basis_DNK)
+        sectors = Sectors.of(sector_N)
+        count_DJ = sectors.sums(used_DN.astype(np.float64))
+        basis_DKN, rank_D = _basis(styles_DNK, used_DN, sectors, count_DJ)
+        freedom_D = used_DN.sum(axis=1) - (count_DJ > 0).sum(axis=1) - rank_D
+        return cls(used_DN, freedom_D >= min_freedom, sectors, count_DJ, basis_DKN)
 
     def residual(self, values_DN: NDArray[np.floating]) -> _Floats:
         """[D, N] as `residualise`."""
         exact_DN = np.where(self.used_DN, values_DN, 0.0).astype(np.float64)
-        residual_DN = _within_sectors(exact_DN, self.used_DN, self.members_NJ)
+        residual_DN = self.sectors.within(exact_DN, self.used_DN, self.count_DJ)
         # Twice is enough: the second pass removes what rounding left of the first.
         for _ in range(2):
-            loading_DK1 = self.basis_DNK.swapaxes(1, 2) @ residual_DN[..., None]
-            residual_DN -= (self.basis_DNK @ loading_DK1)[..., 0]
+            loading_DK = np.einsum("dkn,dn->dk", self.basis_DKN, residual_DN)
+            residual_DN -= np.einsum("dkn,dk->dn", self.basis_DKN, loading_DK)
         unit = _ROUNDING * max(float(np.finfo(values_DN.dtype).eps), _LEAST_UNIT)
         largest_D1 = np.abs(exact_DN).max(axis=1, keepdims=True)
         residual_DN[np.abs(residual_DN) <= unit * largest_D1] = 0.0
         residual_DN[~(self.used_DN & self.scored_D[:, None])] = np.nan
         return residual_DN
-
-
-@dataclass(frozen=True, eq=False)
-class Yardstick:
-    """What pure RankIC compares forecasts with: all that does not depend on the forecast."""
-
-    regression: Regression
-    label_rank_DN: NDArray[np.floating]
-    """Ranks of the day's pure label; NaN where there is none, or where it is constant."""
-
-    @classmethod
-    def of(
-        cls,
-        returns_DN: NDArray[np.floating],
-        used_DN: NDArray[np.bool_],
-        sector_N: NDArray[np.int64],
-        styles_DNK: NDArray[np.float32],
-    ) -> "Yardstick":
-        """For labels `returns_DN` at the cells `used_DN`, where they are finite."""
-        regression = Regression.of(used_DN, sector_N, styles_DNK)
-        scores_DN = normal_scores(np.where(used_DN, returns_DN, np.float32(np.nan)))
-        label_DN = regression.residual(scores_DN)
-        label_DN[~(np.nan_to_num(label_DN) != 0.0).any(axis=1)] = np.nan
-        return cls(regression, average_ranks(label_DN))
 
 
 def residualise(
@@ -176,22 +189,20 @@ def _check_days(
 
 
 def _basis(
-    styles_DNK: NDArray[np.float32], used_DN: NDArray[np.bool_], members_NJ: _Floats
+    styles_DNK: NDArray[np.float32],
+    used_DN: NDArray[np.bool_],
+    sectors: Sectors,
+    count_DJ: _Floats,
 ) -> tuple[_Floats, NDArray[np.int64]]:
-    """`Regression.basis_DNK` and the number of its columns that are not 0."""
-    exact_DNK = np.where(used_DN[..., None], styles_DNK, 0.0).astype(np.float64)
-    for k in range(exact_DNK.shape[2]):
-        exact_DNK[..., k] = _within_sectors(exact_DNK[..., k], used_DN, members_NJ)
-    gram_DKK = exact_DNK.swapaxes(1, 2) @ exact_DNK
+    """`Regression.basis_DKN` and the number of its rows that are not 0."""
+    days, stocks, styles = styles_DNK.shape
+    exact_DKN = np.empty((days, styles, stocks))
+    for k in range(styles):
+        style_DN = np.where(used_DN, styles_DNK[..., k], 0.0).astype(np.float64)
+        exact_DKN[:, k] = sectors.within(style_DN, used_DN, count_DJ)
+    gram_DKK = exact_DKN @ exact_DKN.swapaxes(1, 2)
     size_DK, vector_DKK = np.linalg.eigh(gram_DKK)
     stocks_D1 = used_DN.sum(axis=1)[:, None]
     real_DK = size_DK > _COLLINEAR * np.maximum(size_DK[:, -1:], stocks_D1)
     scale_DK = np.where(real_DK, 1.0 / np.sqrt(np.where(real_DK, size_DK, 1.0)), 0.0)
-    return exact_DNK @ (vector_DKK * scale_DK[:, None, :]), real_DK.sum(axis=1)
-
-
-def _within_sectors(values_DN: _Floats, used_DN: NDArray[np.bool_], members_NJ: _Floats) -> _Floats:
-    """Values less the mean of the day's used stocks of the sector; 0 where not used."""
-    count_DJ = np.maximum(used_DN.astype(np.float64) @ members_NJ, 1.0)
-    mean_DN = (values_DN @ members_NJ / count_DJ) @ members_NJ.T
-    return np.where(used_DN, values_DN - mean_DN, 0.0)
+    return (vector_DKK * scale_DK[:, None, :]).swapaxes(1, 2) @ exact_DKN, real_DK.sum(axis=1)

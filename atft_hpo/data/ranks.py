@@ -4,6 +4,7 @@
 many short rows. Normal scores and uniform ranks are built on it.
 """
 
+import math
 import sys
 from functools import lru_cache
 from typing import Any
@@ -14,39 +15,56 @@ from scipy.special import ndtri
 
 Floats = NDArray[np.floating[Any]]
 _KEY_OF_MINUS_INFINITY = np.uint32(0x807FFFFF)
+_LARGEST = np.iinfo(np.int64).max
 
 
 def average_ranks(values: Floats) -> Floats:
     """Ranks 1 … n along the last axis, ties averaged; NaN stays NaN and takes no rank."""
     order, ascending = sorted_with_places(values)
     ranks = np.empty(values.shape, dtype=np.float32)
-    np.put_along_axis(ranks, order, ranks_in_order(ascending), axis=-1)
+    ranks.ravel()[_in_all(order)] = ranks_in_order(ascending)
     return ranks
 
 
 def ranks_in_order(ascending: Floats) -> NDArray[np.float32]:
     """Ranks 1 … n of values in ascending order, ties averaged; NaN, which comes last, stays NaN."""
     width = ascending.shape[-1]
-    first_of_tie = np.ones(ascending.shape, dtype=bool)
-    first_of_tie[..., 1:] = ascending[..., 1:] != ascending[..., :-1]
-    last_of_tie = np.ones(ascending.shape, dtype=bool)
-    last_of_tie[..., :-1] = first_of_tie[..., 1:]
+    rows = ascending.reshape(ascending.size // max(width, 1), width)
     places = np.arange(1, width + 1, dtype=np.float32)
+    ranks = np.where(np.isnan(rows), np.float32(np.nan), places)
+    tied = (rows[:, 1:] == rows[:, :-1]).any(axis=1)
+    if tied.any():
+        ranks[tied] = _ranks_with_ties(rows[tied], places)
+    return ranks.reshape(ascending.shape)
+
+
+def _ranks_with_ties(ascending: Floats, places: NDArray[np.float32]) -> NDArray[np.float32]:
+    first_of_tie = np.ones(ascending.shape, dtype=bool)
+    first_of_tie[:, 1:] = ascending[:, 1:] != ascending[:, :-1]
+    last_of_tie = np.ones(ascending.shape, dtype=bool)
+    last_of_tie[:, :-1] = first_of_tie[:, 1:]
     first = np.maximum.accumulate(np.where(first_of_tie, places, 0), axis=-1)
-    backwards = np.where(last_of_tie, places, width)[..., ::-1]
-    last = np.minimum.accumulate(backwards, axis=-1)[..., ::-1]
+    backwards = np.where(last_of_tie, places, len(places))[:, ::-1]
+    last = np.minimum.accumulate(backwards, axis=-1)[:, ::-1]
     return np.where(np.isnan(ascending), np.nan, (first + last) / 2).astype(np.float32)
 
 
 def sorted_with_places(values: Floats) -> tuple[NDArray[np.int64], Floats]:
     """Places in ascending order along the last axis, NaN last, and the values there.
 
-    float32 is sorted as integers of the same order that carry their place in their lower half:
-    a third of the time of argsort, which has no vector instructions.
+    Values are sorted as integers of the same order that carry their place in their lower bits: a
+    half to a third of the time of argsort.
     """
-    if values.dtype != np.float32:
-        order = np.argsort(values, axis=-1)
-        return order, np.take_along_axis(values, order, axis=-1)
+    if values.dtype == np.float32:
+        return _sorted_singles(values)
+    if values.dtype == np.float64:
+        return _sorted_doubles(values)
+    order = np.argsort(values, axis=-1)
+    return order, np.take_along_axis(values, order, axis=-1)
+
+
+def _sorted_singles(values: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Each value and its place fill one integer."""
     packed = np.empty((*values.shape, 2), dtype=np.uint32)
     lower, upper = (1, 0) if sys.byteorder == "big" else (0, 1)
     packed[..., upper] = _order_keys(values)
@@ -54,6 +72,29 @@ def sorted_with_places(values: Floats) -> tuple[NDArray[np.int64], Floats]:
     whole = packed.view(np.uint64)[..., 0]
     whole.sort(axis=-1)
     return packed[..., lower].astype(np.int64), _values_of_keys(packed[..., upper])
+
+
+def _sorted_doubles(values: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """The place takes the lowest bits of the value; rows where those decide are sorted again."""
+    places = np.arange(values.shape[-1], dtype=np.int64)
+    low = np.int64((1 << values.shape[-1].bit_length()) - 1)
+    bits = (values + 0.0).view(np.int64)  # + 0 makes −0 equal to 0
+    keys = bits ^ ((bits >> 63) & _LARGEST)
+    keys = (np.where(np.isnan(values), _LARGEST, keys) & ~low) | places
+    keys.sort(axis=-1)
+    order = keys & low
+    ascending = values.ravel().take(_in_all(order))
+    wrong = (ascending[..., 1:] < ascending[..., :-1]).any(axis=-1)
+    if wrong.any():
+        order[wrong] = np.argsort(values[wrong], axis=-1)
+        ascending[wrong] = np.take_along_axis(values[wrong], order[wrong], axis=-1)
+    return order, ascending
+
+
+def _in_all(places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Places along the last axis as places in the whole array; NumPy finds those much faster."""
+    *outer, width = places.shape
+    return np.asarray(places + width * np.arange(math.prod(outer)).reshape(*outer, 1))
 
 
 def _order_keys(values: NDArray[np.float32]) -> NDArray[np.uint32]:

@@ -28,7 +28,7 @@ from atft_hpo.data.labels import ranked_labels
 from atft_hpo.data.panel import Panel
 from atft_hpo.data.pure import pure_labels
 from atft_hpo.data.splits import Split, date_split
-from atft_hpo.data.styles import Exposures, exposures_of, style_ranks
+from atft_hpo.data.styles import style_ranks
 
 EVALUATION_DAYS = 240
 """Least length of evaluation slices: without gradients long ones fit, and the context before each
@@ -68,7 +68,6 @@ class SliceSource:
         self._edges_GNKE = torch.from_numpy(self.graph.edges_GNKE).to(device)
         self._graph_of_day_D = torch.from_numpy(self.graph.graph_of_day_D).to(device).long()
         self._resident_DNF = resident_features(panel, device)
-        self._exposures: dict[range, Exposures] = {}
         self._base_DNQ: Tensor | None = None
         self._has_base_D = np.zeros(len(panel.dates), dtype=np.bool_)
 
@@ -85,12 +84,6 @@ class SliceSource:
     def features_resident(self) -> bool:
         """Whether the features are held on the device."""
         return self._resident_DNF is not None
-
-    def exposures(self, days: range) -> Exposures:
-        """Sectors and styles of `days`, computed once: validation asks after every epoch."""
-        if days not in self._exposures:
-            self._exposures[days] = exposures_of(self.panel, days)
-        return self._exposures[days]
 
     @property
     def labels(self) -> NDArray[np.float32]:

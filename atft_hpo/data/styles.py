@@ -24,22 +24,18 @@ mean of the day. All but liquidity come from returns alone; liquidity is there w
 traded values.
 """
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from atft_hpo.data.panel import Panel
-from atft_hpo.data.pure import Yardstick
 from atft_hpo.data.ranks import uniform_ranks
 from atft_hpo.data.rolling import trailing_max, trailing_sum
 
 LOOKBACK_DAYS = 120
 _DAYS_AT_ONCE = 256
-_YARDSTICKS_KEPT = 8
-"""One a horizon is what an epoch needs."""
 _LEAST_RETURN = -0.999999
 """A return given as −100 % or less has no logarithm."""
 _LEAST_VARIANCE = 1e-12
@@ -55,22 +51,10 @@ class Exposures:
     """[K] styles in force."""
     sector_N: NDArray[np.int64]
     styles_DNK: NDArray[np.float32]
-    _yardsticks: dict[str, Yardstick] = field(default_factory=dict, init=False, repr=False)
 
-    def yardstick(self, returns_DN: NDArray[np.floating], used_DN: NDArray[np.bool_]) -> Yardstick:
-        """Pure label and regression for these labels at these cells, kept for the next forecast.
-
-        Every epoch forecasts the same cells, so validation computes them once.
-        """
-        content = returns_DN.tobytes() + used_DN.tobytes()
-        key = hashlib.sha256(content).hexdigest()
-        if key not in self._yardsticks:
-            if len(self._yardsticks) >= _YARDSTICKS_KEPT:
-                self._yardsticks.clear()
-            self._yardsticks[key] = Yardstick.of(
-                returns_DN, used_DN, self.sector_N, self.styles_DNK
-            )
-        return self._yardsticks[key]
+    def on(self, days: slice) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Sectors, and the styles of some days of the range."""
+        return self.sector_N, self.styles_DNK[days]
 
 
 def style_names(panel: Panel) -> tuple[str, ...]:
@@ -89,13 +73,14 @@ def style_ranks(panel: Panel, days: range | None = None) -> NDArray[np.float32]:
     history = _History.of(panel, slice(first, days.stop))
     wanted = slice(days.start - first, None)
     names = style_names(panel)
-    out_DNK = np.empty((len(days), history.r_DN.shape[1], len(names)), dtype=np.float32)
+    # One style after the other in memory: they are read one by one.
+    out_DKN = np.empty((len(days), len(names), history.r_DN.shape[1]), dtype=np.float32)
     for k, name in enumerate(names):
         raw_DN = np.where(history.alive_DN, _RAW[name](history), np.nan)[wanted]
         for part in range(0, len(raw_DN), _DAYS_AT_ONCE):
             ranks_DN = uniform_ranks(raw_DN[part : part + _DAYS_AT_ONCE])
-            out_DNK[part : part + _DAYS_AT_ONCE, :, k] = np.nan_to_num(ranks_DN)
-    return out_DNK
+            out_DKN[part : part + _DAYS_AT_ONCE, k] = np.nan_to_num(ranks_DN)
+    return out_DKN.swapaxes(1, 2)
 
 
 def exposures_of(panel: Panel, days: range) -> Exposures:

@@ -24,6 +24,7 @@ from atft_hpo.model.atft import ATFT
 from atft_hpo.model.intervention import parts, shuffled, switched_off
 from atft_hpo.training.forecast import ForecastTable, evaluate_table, forecast_panel
 from atft_hpo.training.series import newey_west_t
+from atft_hpo.training.yardsticks import Yardsticks
 
 Floats = NDArray[np.float64]
 SEED = 0
@@ -77,9 +78,11 @@ def effects_frame(
 ) -> pl.DataFrame:
     """One row per effect, within each kind the largest change first."""
 
+    yardsticks = Yardsticks.of(panel, days)
+
     def forecast() -> tuple[ForecastTable, Floats]:
         table = forecast_panel(model, source, days, config)
-        daily = evaluate_table(table, panel, days, config).daily
+        daily = evaluate_table(table, panel, days, config, yardsticks).daily
         return table, daily.rank_ic.astype(np.float64)
 
     horizon = config.objective.horizon_days

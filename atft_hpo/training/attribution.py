@@ -1,7 +1,6 @@
 """How much of a forecast is its own: pure RankIC, style exposures, stability from day to day.
 
-    rank_DN = masked_ranks(score_DN, used_DN)
-    found = attribute(score_DN, return_DN, used_DN, rank_DN, exposures)
+    found = attribute(score_DN, rank, variance_D, yardstick.pure)
     found.pure_rank_ic, found.style_r2
 
 Pure RankIC of a day is Spearman's correlation of two residuals: the normal scores of the label, and
@@ -14,9 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from atft_hpo.data.styles import Exposures
-from atft_hpo.training.portfolio import MIN_STOCKS, constant_days
-from atft_hpo.training.series import Bools, Floats, daily_correlation, masked_ranks
+from atft_hpo.data.ranks import average_ranks
+from atft_hpo.training.day_blocks import day_blocks
+from atft_hpo.training.portfolio import MIN_STOCKS
+from atft_hpo.training.series import Bools, Centred, Floats, Ranked
+from atft_hpo.training.yardsticks import PureYardstick
 
 
 @dataclass(frozen=True)
@@ -28,76 +29,68 @@ class Attribution:
     """Days whose forecast is a combination of sectors and styles: nothing of its own to score."""
     style_r2: Floats
     """Share of the forecast's variance that sectors and styles explain."""
-    style_exposure: dict[str, Floats]
+    style_exposure_DK: Floats
     """Spearman correlation of the forecast with each style."""
 
 
 def attribute(
-    score_DN: NDArray[np.floating],
-    return_DN: NDArray[np.floating],
-    used_DN: Bools,
-    rank_DN: Floats,
-    exposures: Exposures,
+    score_DN: NDArray[np.floating], rank: Ranked, variance_D: Floats, yardstick: PureYardstick
 ) -> Attribution:
-    """Take sectors and styles out of a forecast and its label.
+    """Take sectors and styles out of a forecast.
 
     Args:
-        used_DN: live stocks with a score and a label.
-        rank_DN: `masked_ranks` of the scores at `used_DN`.
+        score_DN: finite at the cells of `yardstick`; elsewhere it does not matter.
+        rank: of the scores at these cells.
+        variance_D: of the scores at these cells.
     """
-    yardstick = exposures.yardstick(return_DN, used_DN)
     own_DN = yardstick.regression.residual(score_DN)
-    left_DN = np.isfinite(own_DN)
-    constant_D = left_DN.any(axis=1) & constant_days(own_DN, left_DN)
-    scored_DN = left_DN & np.isfinite(yardstick.label_rank_DN) & ~constant_D[:, None]
-    label_DN = yardstick.label_rank_DN.astype(np.float64)
+    count_D = np.where(yardstick.regression.scored_D, rank.count_D, 0)
+    own_rank = Ranked.of(average_ranks(own_DN), count_D)
+    constant_D = (count_D > 0) & (own_rank.square_D == 0.0)
     return Attribution(
-        pure_rank_ic=daily_correlation(masked_ranks(own_DN, scored_DN), label_DN, scored_DN),
+        pure_rank_ic=own_rank.correlation(yardstick.rank),
         constant=constant_D,
-        style_r2=_explained(score_DN, own_DN, left_DN),
-        style_exposure=_exposure(rank_DN, used_DN, exposures),
+        style_r2=_explained(own_DN, variance_D, count_D),
+        style_exposure_DK=_exposure(rank, yardstick),
     )
 
 
-def rank_autocorrelation(rank_DN: Floats) -> Floats:
+def rank_autocorrelation(rank_DN: NDArray[np.float32]) -> Floats:
     """[D] correlation of each day's ranks with the day before's, NaN on the first.
 
     Over stocks that have a rank (not NaN) on both days, of which there must be MIN_STOCKS.
     """
-    both_DN = np.isfinite(rank_DN[1:]) & np.isfinite(rank_DN[:-1])
-    found_D = daily_correlation(rank_DN[1:], rank_DN[:-1], both_DN)
-    found_D[both_DN.sum(axis=1) < MIN_STOCKS] = np.nan
-    return np.concatenate([[np.nan], found_D])
+    blocks = [rank_DN[max(days.start - 1, 0) : days.stop] for days in day_blocks(len(rank_DN))]
+    return np.concatenate([[np.nan], *(_from_day_to_day(block_DN) for block_DN in blocks)])
 
 
-def score_variance(score_DN: NDArray[np.floating], used_DN: Bools) -> Floats:
-    """[D] variance of the scores across the day's used stocks; NaN with fewer than MIN_STOCKS."""
-    found_D = _variance(score_DN, used_DN)
-    return np.where(used_DN.sum(axis=1) >= MIN_STOCKS, found_D, np.nan)
+def _from_day_to_day(rank_DN: NDArray[np.float32]) -> Floats:
+    """[D − 1]. Sums are exact, as `Ranked` says."""
+    ranked_DN = np.isfinite(rank_DN).astype(np.float64)
+    value_DN = np.fmax(rank_DN, 0.0, dtype=np.float64)
+    before, now = slice(None, -1), slice(1, None)
+    count_D = np.vecdot(ranked_DN[now], ranked_DN[before])
+    now_D = np.vecdot(value_DN[now], ranked_DN[before])
+    before_D = np.vecdot(ranked_DN[now], value_DN[before])
+    product_D = count_D * np.vecdot(value_DN[now], value_DN[before]) - now_D * before_D
+    square_DN = value_DN**2
+    now_square_D = count_D * np.vecdot(square_DN[now], ranked_DN[before]) - now_D**2
+    before_square_D = count_D * np.vecdot(ranked_DN[now], square_DN[before]) - before_D**2
+    norm_D = np.sqrt(now_square_D * before_square_D)
+    known_D = (count_D >= MIN_STOCKS) & (norm_D > 0.0)
+    return np.where(known_D, product_D / np.where(known_D, norm_D, 1.0), np.nan)
 
 
-def _explained(score_DN: NDArray[np.floating], own_DN: Floats, left_DN: Bools) -> Floats:
-    total_D, own_D = _variance(score_DN, left_DN), _variance(own_DN, left_DN)
-    return np.where(total_D > 0.0, 1.0 - own_D / np.where(total_D > 0.0, total_D, 1.0), np.nan)
+def _explained(own_DN: Floats, variance_D: Floats, count_D: NDArray[np.int64]) -> Floats:
+    own_D = Centred.of(own_DN, np.isfinite(own_DN)).square_D / np.maximum(count_D, 1)
+    known_D = (variance_D > 0.0) & (count_D > 0)
+    return np.where(known_D, 1.0 - own_D / np.where(known_D, variance_D, 1.0), np.nan)
 
 
-def _exposure(rank_DN: Floats, used_DN: Bools, exposures: Exposures) -> dict[str, Floats]:
-    """Correlation of the ranks with each style's, all styles in one product."""
-    count_D1 = np.maximum(used_DN.sum(axis=1, keepdims=True), 1)
-    mean_D1 = np.where(used_DN, rank_DN, 0.0).sum(axis=1, keepdims=True) / count_D1
-    centred_DN = np.where(used_DN, rank_DN - mean_D1, 0.0)
-    style_DNK = np.where(used_DN[..., None], exposures.styles_DNK, np.float32(0.0))
-    square_DK = np.einsum("dnk,dnk->dk", style_DNK, style_DNK, dtype=np.float64)
-    square_DK -= style_DNK.sum(axis=1, dtype=np.float64) ** 2 / count_D1
-    product_DK = (centred_DN[:, None] @ style_DNK)[:, 0]
-    norm_DK = np.sqrt((centred_DN**2).sum(axis=1, keepdims=True) * np.maximum(square_DK, 0.0))
-    known_DK = (norm_DK > 0.0) & (used_DN.sum(axis=1, keepdims=True) >= MIN_STOCKS)
-    found_DK = np.where(known_DK, product_DK / np.where(known_DK, norm_DK, 1.0), np.nan)
-    return {name: found_DK[:, k] for k, name in enumerate(exposures.names)}
-
-
-def _variance(values_DN: NDArray[np.floating], mask_DN: Bools) -> Floats:
-    count_D1 = np.maximum(mask_DN.sum(axis=1, keepdims=True), 1)
-    exact_DN = np.where(mask_DN, values_DN, 0.0).astype(np.float64)
-    centred_DN = np.where(mask_DN, exact_DN - exact_DN.sum(axis=1, keepdims=True) / count_D1, 0.0)
-    return np.asarray((centred_DN**2).sum(axis=1) / count_D1[:, 0])
+def _exposure(rank: Ranked, yardstick: PureYardstick) -> Floats:
+    """Correlation of the ranks with each style's."""
+    product_DK = np.einsum("dnk,dn->dk", yardstick.styles_DNK, rank.values_DN)
+    product_DK -= rank.mean[:, None] * yardstick.style_sum_DK
+    norm_DK = np.sqrt(rank.square_D[:, None] * yardstick.style_square_DK)
+    known_DK = (norm_DK > 0.0) & (rank.count_D >= MIN_STOCKS)[:, None]
+    return np.where(known_DK, product_DK / np.where(known_DK, norm_DK, 1.0), np.nan)

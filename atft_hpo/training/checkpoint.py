@@ -12,13 +12,14 @@ in the file, not beside it: two files cannot be replaced in one step.
 import hashlib
 import io
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
 from atft_hpo.errors import CheckpointError
-from atft_hpo.files import write_atomically
+from atft_hpo.files import replacing
 
 _MARK: Final = b"ATFTSHA2"
 _TRAILER: Final = len(_MARK) + 32
@@ -32,10 +33,12 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    digest = hashlib.sha256(buffer.getbuffer()).digest()
-    buffer.seek(0, io.SEEK_END)
-    buffer.write(_MARK + digest)
-    write_atomically(path, buffer.getbuffer())
+    payload = buffer.getbuffer()
+    # Hashing takes as long as writing: a hundred megabytes are written meanwhile.
+    with replacing(path) as file, ThreadPoolExecutor(1) as beside:
+        hashed = beside.submit(hashlib.sha256, payload)
+        file.write(payload)
+        file.write(_MARK + hashed.result().digest())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -140,7 +140,9 @@ def _apply(run: RunState, phase: Phase) -> None:
 
 def _evaluate(run: RunState) -> Evaluation:
     days = run.source.split.validation
-    return evaluate_panel(run.model, run.source, run.panel, days, run.config, run.decompositions)
+    return evaluate_panel(
+        run.model, run.source, run.panel, days, run.config, run.decompositions, run.yardsticks
+    )
 
 
 def _families(panel: Panel) -> dict[str, list[int]]:

@@ -1,6 +1,6 @@
 """Validation metrics of a forecast: the only place where they get their names.
 
-    evaluation = evaluate_forecast(score_DNQ, returns_DNQ, alive_DN, dates, config, exposures)
+    evaluation = evaluate_forecast(score_DNQ, Yardsticks.of(panel, days), config)
     evaluation.metrics["rank_ic"], evaluation.daily.return_net
 
 Names of the objective's horizon stand alone (`ic`, `sharpe`), those of others carry it (`ic_5d`):
@@ -37,30 +37,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atft_hpo.config.schema import Config
-from atft_hpo.data.styles import Exposures
-from atft_hpo.training.attribution import (
-    Attribution,
-    attribute,
-    rank_autocorrelation,
-    score_variance,
-)
-from atft_hpo.training.portfolio import (
-    MIN_STOCKS,
-    Bools,
-    Floats,
-    PortfolioSeries,
-    constant_days,
-    hold_tranches,
-    portfolio_returns,
-    target_weights,
-)
+from atft_hpo.training.attribution import Attribution
+from atft_hpo.training.daily import HorizonDays, daily_results
+from atft_hpo.training.portfolio import Floats, PortfolioSeries
 from atft_hpo.training.report import DailySeries
-from atft_hpo.training.series import (
-    correlation_summary,
-    daily_correlation,
-    masked_ranks,
-    mean_and_std,
-)
+from atft_hpo.training.series import correlation_summary, mean_and_std
+from atft_hpo.training.yardsticks import Yardsticks
 
 TRADING_DAYS: Final = 252
 """Trading days per year."""
@@ -75,26 +57,10 @@ class Evaluation:
     """Of the objective's horizon."""
 
 
-@dataclass(frozen=True)
-class _HorizonDays:
-    """Daily results of one horizon."""
-
-    ic: Floats
-    rank_ic: Floats
-    constant: Bools
-    portfolio: PortfolioSeries
-    autocorrelation: Floats
-    variance: Floats
-    own: Attribution | None
-
-
 def evaluate_forecast(
     score_DNQ: NDArray[np.floating],
-    returns_DNQ: NDArray[np.floating],
-    alive_DN: Bools,
-    dates: NDArray[np.datetime64],
+    yardsticks: Yardsticks,
     config: Config,
-    exposures: Exposures | None = None,
     width_DNQ: NDArray[np.floating] | None = None,
     volatility_DN: NDArray[np.floating] | None = None,
 ) -> Evaluation:
@@ -102,32 +68,26 @@ def evaluate_forecast(
 
     Args:
         score_DNQ: point forecasts; NaN = none.
-        returns_DNQ: raw h-day returns after the delay, columns as `config.data.horizons_days`
-            (the first is one day); NaN = missing.
-        alive_DN: universe of each day.
-        dates: [D] trading days.
-        exposures: sectors and styles of the same days, for pure RankIC and style exposures.
+        yardsticks: labels and universe of the same days, horizons as `config.data.horizons_days`.
         width_DNQ: quantile width, for `portfolio.sizing = "uncertainty"`.
         volatility_DN: trailing volatility, for `portfolio.sizing = "inverse_volatility"`.
 
     Raises:
         ValueError: the sizing needs a width or a volatility that is not given.
     """
+    risk_DNQ = width_DNQ if config.portfolio.sizing == "uncertainty" else None
+    if config.portfolio.sizing == "inverse_volatility" and volatility_DN is not None:
+        risk_DNQ = np.broadcast_to(volatility_DN[..., None], score_DNQ.shape)
+    horizons = config.data.horizons_days
+    found = daily_results(score_DNQ, yardsticks, config, risk_DNQ)
     metrics: dict[str, float] = {}
-    objective_horizon = config.objective.horizon_days
-    for q, horizon in enumerate(config.data.horizons_days):
-        risk_DN = volatility_DN
-        if config.portfolio.sizing == "uncertainty":
-            risk_DN = None if width_DNQ is None else width_DNQ[..., q]
-        weights_DN = target_weights(score_DNQ[..., q], alive_DN, config.portfolio, risk_DN)
-        held_DN = hold_tranches(weights_DN, horizon)
-        series = portfolio_returns(held_DN, returns_DNQ[..., 0], config.portfolio.cost_bps)
-        days = _horizon_days(score_DNQ[..., q], returns_DNQ[..., q], alive_DN, series, exposures)
-        suffix = "" if horizon == objective_horizon else f"_{horizon}d"
-        metrics |= {name + suffix: value for name, value in _summary(days, horizon).items()}
-        if horizon == objective_horizon:
-            daily = _daily_series(dates, days)
-    return Evaluation(metrics, daily)
+    for days, horizon in zip(found, horizons, strict=True):
+        suffix = "" if horizon == config.objective.horizon_days else f"_{horizon}d"
+        names = yardsticks.exposures.names if yardsticks.exposures else ()
+        summary = _summary(days, horizon, names)
+        metrics |= {name + suffix: value for name, value in summary.items()}
+    objective = found[horizons.index(config.objective.horizon_days)]
+    return Evaluation(metrics, _daily_series(yardsticks.dates, objective))
 
 
 def max_drawdown(returns: Floats) -> float:
@@ -136,38 +96,7 @@ def max_drawdown(returns: Floats) -> float:
     return float((1.0 - equity / np.maximum.accumulate(equity)).max())
 
 
-def _horizon_days(
-    score_DN: NDArray[np.floating],
-    return_DN: NDArray[np.floating],
-    alive_DN: Bools,
-    portfolio: PortfolioSeries,
-    exposures: Exposures | None,
-) -> _HorizonDays:
-    """Correlations are NaN on days that are not scored."""
-    used_DN = alive_DN & np.isfinite(score_DN) & np.isfinite(return_DN)
-    exact_DN, truth_DN = score_DN.astype(np.float64), return_DN.astype(np.float64)
-    enough_D = used_DN.sum(axis=1) >= MIN_STOCKS
-    constant_D = constant_days(exact_DN, used_DN)
-    scored_D = enough_D & ~constant_D & ~constant_days(truth_DN, used_DN)
-    rank_DN = masked_ranks(score_DN, used_DN)
-    truth_rank_DN = masked_ranks(return_DN, used_DN)
-    own = attribute(score_DN, return_DN, used_DN, rank_DN, exposures) if exposures else None
-    return _HorizonDays(
-        ic=_where(scored_D, daily_correlation(exact_DN, truth_DN, used_DN)),
-        rank_ic=_where(scored_D, daily_correlation(rank_DN, truth_rank_DN, used_DN)),
-        constant=enough_D & constant_D,
-        portfolio=portfolio,
-        autocorrelation=rank_autocorrelation(rank_DN),
-        variance=score_variance(score_DN, used_DN),
-        own=own,
-    )
-
-
-def _where(scored_D: Bools, values_D: Floats) -> Floats:
-    return np.where(scored_D, values_D, np.nan)
-
-
-def _summary(days: _HorizonDays, horizon: int) -> dict[str, float]:
+def _summary(days: HorizonDays, horizon: int, styles: tuple[str, ...]) -> dict[str, float]:
     scored_D = np.isfinite(days.ic)
     found = {
         "days": float(scored_D.sum()),
@@ -176,7 +105,7 @@ def _summary(days: _HorizonDays, horizon: int) -> dict[str, float]:
         "ic_zero_share": float((days.ic[scored_D] == 0.0).mean()) if scored_D.any() else math.nan,
         **correlation_summary("ic", days.ic[scored_D], horizon),
         **correlation_summary("rank_ic", days.rank_ic[scored_D], horizon),
-        **(_own_summary(days.own, horizon) if days.own else {}),
+        **(_own_summary(days.own, horizon, styles) if days.own else {}),
         "score_autocorrelation": _mean_of_known(days.autocorrelation),
         "score_variance": _mean_of_known(days.variance),
         **_portfolio_summary(days.portfolio),
@@ -184,9 +113,10 @@ def _summary(days: _HorizonDays, horizon: int) -> dict[str, float]:
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
-def _own_summary(own: Attribution, horizon: int) -> dict[str, float]:
+def _own_summary(own: Attribution, horizon: int, styles: tuple[str, ...]) -> dict[str, float]:
     known = own.pure_rank_ic[np.isfinite(own.pure_rank_ic)]
-    exposures = {f"style_exposure_{k}": _mean_of_known(v) for k, v in own.style_exposure.items()}
+    by_style = zip(styles, own.style_exposure_DK.T, strict=True)
+    exposures = {f"style_exposure_{name}": _mean_of_known(found_D) for name, found_D in by_style}
     return {
         **correlation_summary("pure_rank_ic", known, horizon),
         "pure_days": float(len(known)),
@@ -222,7 +152,7 @@ def _portfolio_summary(series: PortfolioSeries) -> dict[str, float]:
     }
 
 
-def _daily_series(dates: NDArray[np.datetime64], days: _HorizonDays) -> DailySeries:
+def _daily_series(dates: NDArray[np.datetime64], days: HorizonDays) -> DailySeries:
     pure_D = days.own.pure_rank_ic if days.own else np.full(len(dates), np.nan)
     return DailySeries(
         dates=dates.astype("datetime64[D]"),

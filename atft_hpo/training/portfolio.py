@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atft_hpo.config.schema import PortfolioConfig
+from atft_hpo.training.day_blocks import day_blocks
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -55,6 +56,20 @@ def target_weights(
 ) -> Floats:
     """Target weights [D, N] of each day's scores under `config.sizing`.
 
+    Arguments and errors are those of `day_weights`.
+    """
+    return carry_forward(*day_weights(score_DN, alive_DN, config, risk_DN, min_stocks))
+
+
+def day_weights(
+    score_DN: NDArray[np.floating],
+    alive_DN: Bools,
+    config: PortfolioConfig,
+    risk_DN: NDArray[np.floating] | None = None,
+    min_stocks: int = MIN_STOCKS,
+) -> tuple[Floats, Bools]:
+    """Target weights [D, N] of each day by itself, and [D] whether the day has a target.
+
     `risk_DN` is what `inverse_volatility` (trailing volatility) and `uncertainty` (quantile width)
     divide by; where it is missing or zero the day's median stands in.
 
@@ -69,12 +84,19 @@ def target_weights(
         raw_DN = np.clip(_zscore(exact_DN, tradable_DN), -config.clip, config.clip)
         if config.sizing != "zscore":
             raw_DN = raw_DN / _risk(risk_DN, tradable_DN, config.sizing)
-    neutral_DN = raw_DN - _mean(raw_DN, tradable_DN)
-    neutral_DN[~tradable_DN] = 0.0
+    neutral_DN = (raw_DN - _mean(raw_DN, tradable_DN)) * tradable_DN
     gross_D = np.abs(neutral_DN).sum(axis=1)
     scored_D = (tradable_DN.sum(axis=1) >= min_stocks) & ~constant_days(exact_DN, tradable_DN)
     weights_DN = neutral_DN / np.where(gross_D > 0, gross_D, 1.0)[:, None]
-    return _carry_forward(weights_DN, scored_D & (gross_D > 0))
+    return weights_DN, scored_D & (gross_D > 0)
+
+
+def carry_forward(weights_DN: Floats, scored_D: Bools) -> Floats:
+    """The weights of each day or, where it has no target, of the last that has one; else 0."""
+    if scored_D.all():
+        return weights_DN
+    last_D = np.maximum.accumulate(np.where(scored_D, np.arange(len(scored_D)), -1))
+    return np.asarray(np.where(last_D[:, None] >= 0, weights_DN[np.maximum(last_D, 0)], 0.0))
 
 
 def hold_tranches(target_DN: Floats, horizon_days: int) -> Floats:
@@ -98,11 +120,8 @@ def portfolio_returns(
     `returns_DN[d]` is what a position decided on day d earns in its first day (the label of
     horizon 1, trading delay included); NaN = missing.
     """
-    known_DN = np.isfinite(returns_DN)
-    gross_D = np.where(known_DN, weights_DN * np.where(known_DN, returns_DN, 0.0), 0.0).sum(axis=1)
-    measured_D = (known_DN & (weights_DN != 0.0)).any(axis=1)
-    gross_D = np.where(measured_D, gross_D, np.nan)
-    turnover_D = np.abs(np.diff(weights_DN, axis=0, prepend=np.zeros_like(weights_DN[:1]))).sum(1)
+    blocks = [_earned(weights_DN, returns_DN, days) for days in day_blocks(len(weights_DN))]
+    gross_D, turnover_D = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     return PortfolioSeries(gross_D, gross_D - cost_bps * BASIS_POINT * turnover_D, turnover_D)
 
 
@@ -124,13 +143,26 @@ def trailing_volatility(
 
 def constant_days(values_DN: NDArray[np.floating], mask_DN: Bools) -> Bools:
     """[D] True where all masked values of a day are equal (also when there are none)."""
-    high_D = np.where(mask_DN, values_DN, -np.inf).max(axis=1)
-    low_D = np.where(mask_DN, values_DN, np.inf).min(axis=1)
-    return np.asarray(high_D <= low_D)
+    masked_DN = np.where(mask_DN, values_DN, np.nan)
+    return np.asarray(~(np.fmax.reduce(masked_DN, axis=1) > np.fmin.reduce(masked_DN, axis=1)))
+
+
+def _earned(
+    weights_DN: Floats, returns_DN: NDArray[np.floating], days: slice
+) -> tuple[Floats, Floats]:
+    """Gross return and turnover of some days."""
+    held_DN, known_DN = weights_DN[days], np.isfinite(returns_DN[days])
+    earned_DN = held_DN * np.where(known_DN, returns_DN[days], 0.0)
+    measured_D = (known_DN & (held_DN != 0.0)).any(axis=1)
+    gross_D = np.where(measured_D, np.where(known_DN, earned_DN, 0.0).sum(axis=1), np.nan)
+    before_DN = (
+        weights_DN[days.start - 1 : days.start] if days.start else np.zeros_like(held_DN[:1])
+    )
+    return gross_D, np.abs(np.diff(held_DN, axis=0, prepend=before_DN)).sum(axis=1)
 
 
 def _zscore(score_DN: Floats, mask_DN: Bools) -> Floats:
-    centred_DN = np.where(mask_DN, score_DN - _mean(score_DN, mask_DN), 0.0)
+    centred_DN = (score_DN - _mean(score_DN, mask_DN)) * mask_DN
     std_D1 = np.sqrt(_mean(centred_DN**2, mask_DN))
     return centred_DN / np.where(std_D1 > 0, std_D1, 1.0)
 
@@ -158,13 +190,9 @@ def _risk(risk_DN: NDArray[np.floating] | None, mask_DN: Bools, sizing: str) -> 
 
 
 def _mean(values_DN: Floats, mask_DN: Bools) -> Floats:
+    """[D, 1] over the masked stocks; the values of others must be 0."""
     count_D1 = np.maximum(mask_DN.sum(axis=1, keepdims=True), 1)
-    return np.asarray(np.where(mask_DN, values_DN, 0.0).sum(axis=1, keepdims=True) / count_D1)
-
-
-def _carry_forward(weights_DN: Floats, scored_D: Bools) -> Floats:
-    last_D = np.maximum.accumulate(np.where(scored_D, np.arange(len(scored_D)), -1))
-    return np.asarray(np.where(last_D[:, None] >= 0, weights_DN[np.maximum(last_D, 0)], 0.0))
+    return np.asarray(values_DN.sum(axis=1, keepdims=True) / count_D1)
 
 
 def _trailing_sum(values_DN: Floats, window_days: int) -> Floats:

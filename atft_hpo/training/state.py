@@ -13,6 +13,7 @@ its history, so there is no position to keep in step with it.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from atft_hpo.training.optimizer import make_optimizer
 from atft_hpo.training.phases import Phase, phase_over, phases_of
 from atft_hpo.training.report import EpochReport
 from atft_hpo.training.shaping import CONTENT_VERSION, shaping
+from atft_hpo.training.yardsticks import Yardsticks
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,11 @@ class RunState:
             phases=phases,
         )
 
+    @cached_property
+    def yardsticks(self) -> Yardsticks:
+        """Of the validation range."""
+        return Yardsticks.of(self.panel, self.source.split.validation)
+
     @property
     def needs_trees(self) -> bool:
         """Whether trees are to be fitted before the first epoch."""
@@ -163,7 +170,9 @@ class RunState:
                 value=report.smoothed,
                 metrics=dict(report.metrics),
                 modules=list(report.modules),
-                weights={k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()},
+                weights={
+                    k: v.detach().to("cpu", copy=True) for k, v in self.model.state_dict().items()
+                },
             )
         if self.is_over(phase):
             self.best, self.candidate = self.candidate, None

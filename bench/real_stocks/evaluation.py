@@ -24,7 +24,8 @@ from atft_hpo.data.panel import Panel
 from atft_hpo.data.styles import Exposures, exposures_of
 from atft_hpo.training.metrics import evaluate_forecast
 from atft_hpo.training.paired import paired_difference
-from atft_hpo.training.series import Bools, Floats, daily_correlation, masked_ranks
+from atft_hpo.training.series import Floats, daily_correlation, masked_ranks
+from atft_hpo.training.yardsticks import Yardsticks
 from real_stocks.samples import Scores
 
 COST_BPS: Final = 10.0
@@ -42,11 +43,10 @@ class Truth:
     """What forecasts of one horizon are judged by, on D days."""
 
     horizon_days: int
-    dates: NDArray[np.datetime64]
-    alive_DN: Bools
     return_DN: NDArray[np.float32]
     """Raw, of the horizon."""
-    one_day_DN: NDArray[np.float32]
+    yardsticks: Yardsticks
+    """Of one day, and of the horizon where it is another."""
     exposures: Exposures
     style_ic_DK: Floats
     """RankIC of each style alone; 0 on days without one."""
@@ -66,10 +66,10 @@ class Truth:
         ]
         return cls(
             horizon_days=horizon_days,
-            dates=panel.dates[span],
-            alive_DN=alive_DN,
             return_DN=return_DN,
-            one_day_DN=panel.targets[span, :, 0],
+            yardsticks=Yardsticks(
+                panel.targets[span][..., sorted({0, q})], alive_DN, panel.dates[span], exposures
+            ),
             exposures=exposures,
             style_ic_DK=np.nan_to_num(np.stack(style_ic, axis=1)),
         )
@@ -88,15 +88,8 @@ class Skill:
 def measure(score_DN: Scores, truth: Truth) -> Skill:
     """All measures of `score_DN`; one that is undefined is absent from the summary."""
     config = _portfolio_config(truth.horizon_days)
-    columns = [truth.one_day_DN, truth.return_DN][-len(config.data.horizons_days) :]
-    found = evaluate_forecast(
-        np.stack([score_DN] * len(columns), axis=-1),
-        np.stack(columns, axis=-1),
-        truth.alive_DN,
-        truth.dates,
-        config,
-        truth.exposures,
-    )
+    score_DNQ = np.stack([score_DN] * len(config.data.horizons_days), axis=-1)
+    found = evaluate_forecast(score_DNQ, truth.yardsticks, config)
     summary = {name: found.metrics[name] for name in REPORTED if name in found.metrics}
     if "sharpe" in found.metrics:
         summary["sharpe_net"] = found.metrics["sharpe"]

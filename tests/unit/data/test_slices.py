@@ -92,13 +92,6 @@ def test_a_panel_too_small_for_pure_labels_is_an_error(pack, market, config):
         SliceSource(few, pure, CPU)
 
 
-def test_exposures_of_a_range_are_computed_once(source, panel):
-    days = source.split.validation
-    found = source.exposures(days)
-    assert source.exposures(days) is found
-    assert found.styles_DNK.shape[:2] == (len(days), panel.alive.shape[1])
-
-
 def test_evaluation_covers_its_days_in_order_with_context(source):
     for part in (source.split.validation, range(0, 160)):
         plan = source.evaluation_plan(part)

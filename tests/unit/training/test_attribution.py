@@ -11,9 +11,9 @@ from atft_hpo.training.attribution import (
     Attribution,
     attribute,
     rank_autocorrelation,
-    score_variance,
 )
-from atft_hpo.training.series import masked_ranks
+from atft_hpo.training.series import Centred, Ranked, masked_ranks
+from atft_hpo.training.yardsticks import PureYardstick
 
 NAMES = ("beta_120d", "reversal_5d")
 
@@ -37,8 +37,11 @@ def draw(seed: int, days: int = 8, stocks: int = 60) -> dict[str, Any]:
 def attributed(data: dict[str, Any]) -> Attribution:
     score_DN, return_DN = data["score_DN"], data["return_DN"]
     used_DN = data["alive_DN"] & np.isfinite(score_DN) & np.isfinite(return_DN)
-    rank_DN = masked_ranks(score_DN, used_DN)
-    return attribute(score_DN, return_DN, used_DN, rank_DN, data["exposures"])
+    exposures, count_D = data["exposures"], used_DN.sum(axis=1)
+    rank = Ranked.of(masked_ranks(score_DN, used_DN), count_D)
+    variance_D = Centred.of(score_DN, used_DN).square_D / np.maximum(count_D, 1)
+    pure = PureYardstick.of(return_DN, used_DN, exposures.sector_N, exposures.styles_DNK)
+    return attribute(score_DN, rank, variance_D, pure)
 
 
 def residual(data: dict[str, Any], day: int, mask: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -58,10 +61,10 @@ def test_a_day_by_hand(day: int) -> None:
     own = residual(data, day, mask, score)
     assert found.pure_rank_ic[day] == pytest.approx(spearmanr(own, label)[0], abs=1e-6)
     assert found.style_r2[day] == pytest.approx(1.0 - own.var() / score.var())
-    for k, name in enumerate(NAMES):
+    for k in range(2):
         style = data["exposures"].styles_DNK[day, mask, k]
         expected = np.corrcoef(rankdata(score), style)[0, 1]
-        assert found.style_exposure[name][day] == pytest.approx(expected, abs=1e-6)
+        assert found.style_exposure_DK[day, k] == pytest.approx(expected, abs=1e-6)
 
 
 def test_pure_rank_ic_sees_through_a_style_that_went_wrong() -> None:
@@ -97,35 +100,18 @@ def test_other_days_do_not_matter() -> None:
 
 def test_autocorrelation_is_that_of_neighbouring_days() -> None:
     rng = np.random.default_rng(4)
-    score_DN = rng.standard_normal((5, 50))
+    score_DN = np.round(rng.standard_normal((40, 50)), 1)  # more days than are worked on at once
     score_DN[2] = np.exp(score_DN[1])
-    alive_DN = rng.random((5, 50)) < 0.8
+    score_DN[30] = 0.5
+    alive_DN = rng.random((40, 50)) < 0.8
     alive_DN[2] = alive_DN[1]
     alive_DN[4, 15:] = False
     rank_DN = masked_ranks(score_DN, alive_DN)
     found = rank_autocorrelation(rank_DN)
-    both = alive_DN[2] & alive_DN[3]
     assert found[2] == pytest.approx(1.0)
-    assert found[3] == pytest.approx(np.corrcoef(rank_DN[2, both], rank_DN[3, both])[0, 1])
-    assert np.isnan(found[[0, 4]]).all()
-
-
-def test_the_yardstick_is_kept_for_the_next_forecast_of_the_same_cells() -> None:
-    data = draw(6)
-    first = attributed(data)
-    again = attributed(data | {"score_DN": -data["score_DN"]})
-    np.testing.assert_allclose(again.pure_rank_ic, -first.pure_rank_ic, atol=1e-6)
-    assert len(data["exposures"]._yardsticks) == 1
-    fewer = data | {"alive_DN": data["alive_DN"] & (np.arange(60) != 7)}
-    fresh = Exposures(NAMES, data["exposures"].sector_N, data["exposures"].styles_DNK)
-    expected = attributed(fewer | {"exposures": fresh})
-    np.testing.assert_array_equal(attributed(fewer).pure_rank_ic, expected.pure_rank_ic)
-    assert len(data["exposures"]._yardsticks) == 2
-
-
-def test_variance_is_that_of_live_stocks() -> None:
-    data = draw(5)
-    data["alive_DN"][1, 15:] = False
-    found = score_variance(data["score_DN"], data["alive_DN"])
-    assert found[0] == pytest.approx(data["score_DN"][0, data["alive_DN"][0]].var(), rel=1e-5)
-    assert np.isnan(found[1])
+    undefined = [0, 4, 5, 30, 31]  # none before, few stocks, constant
+    assert np.flatnonzero(np.isnan(found)).tolist() == undefined
+    for day in set(range(40)) - set(undefined):
+        both = alive_DN[day - 1] & alive_DN[day]
+        expected = np.corrcoef(rank_DN[day, both], rank_DN[day - 1, both])[0, 1]
+        assert found[day] == pytest.approx(expected, abs=1e-12)

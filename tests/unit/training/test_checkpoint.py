@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -116,3 +117,30 @@ def test_a_kill_while_writing_leaves_the_previous_file(path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script, str(path)], check=False)
     assert done.returncode == -9
     assert path.read_bytes() == before
+
+
+def test_a_disk_that_fills_up_meanwhile_leaves_the_previous_file(path: Path) -> None:
+    before = path.read_bytes()
+    script = (
+        "import pathlib, resource, sys, torch;"
+        "from atft_hpo.errors import VolumeError;"
+        "from atft_hpo.training.checkpoint import save_checkpoint;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
+        "try: save_checkpoint(pathlib.Path(sys.argv[1]), {'w': torch.zeros(1 << 20)})\n"
+        "except VolumeError as error: sys.exit(str(error))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "last.pt: cannot be written" in done.stderr
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["last.pt"]
+
+
+def test_content_that_cannot_be_saved_leaves_the_previous_file(path: Path) -> None:
+    before = path.read_bytes()
+    with pytest.raises((TypeError, AttributeError, pickle.PicklingError)):
+        save_checkpoint(path, {"w": torch.zeros(9), "x": lambda: None})
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["last.pt"]

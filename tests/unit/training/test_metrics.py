@@ -17,6 +17,7 @@ from atft_hpo.data.styles import Exposures
 from atft_hpo.training.metrics import Evaluation, evaluate_forecast, max_drawdown
 from atft_hpo.training.portfolio import hold_tranches, portfolio_returns, target_weights
 from atft_hpo.training.series import newey_west_t
+from atft_hpo.training.yardsticks import Yardsticks
 
 HORIZONS = (1, 5)
 
@@ -48,9 +49,15 @@ def dates_of(days: int) -> NDArray[np.datetime64]:
     return np.datetime64("2021-01-01", "D") + np.arange(days)
 
 
-def evaluate(data: dict[str, Any], config: Config | None = None, **more: Any) -> Evaluation:
+def evaluate(
+    data: dict[str, Any],
+    config: Config | None = None,
+    exposures: Exposures | None = None,
+    **more: Any,
+) -> Evaluation:
     """Evaluate drawn data under the default configuration."""
-    return evaluate_forecast(**data, config=config or config_of(), **more)
+    yardsticks = Yardsticks(data["returns_DNQ"], data["alive_DN"], data["dates"], exposures)
+    return evaluate_forecast(data["score_DNQ"], yardsticks, config or config_of(), **more)
 
 
 def test_correlations_equal_scipy_on_the_live_labelled_cells_of_each_day() -> None:

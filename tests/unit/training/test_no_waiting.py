@@ -24,10 +24,14 @@ from torch.utils._pytree import tree_leaves
 import atft_hpo
 from atft_hpo.config.schema import Config
 from atft_hpo.data import slices
+from atft_hpo.data.batch import Batch
 from atft_hpo.data.panel import Panel
+from atft_hpo.model.atft import ATFT
+from atft_hpo.model.heads import Forecast
 from atft_hpo.training import epoch as epoch_module
 from atft_hpo.training import losses, readings, state
 from atft_hpo.training.epoch import EpochFacts, train_epoch
+from atft_hpo.training.forecast import forecast_on_device, forecast_panel
 from atft_hpo.training.report import Decision
 from atft_hpo.training.state import RunState
 
@@ -208,6 +212,42 @@ def test_an_epoch_with_tritons_kernels_waits_for_nothing(
     assert all("_sent" in found for found in crossings.found)
     assert len(launched) == 5
     assert all(kernel.count for kernel in launched.values())
+
+
+@pytest.mark.parametrize("number", [0, 4], ids=["plain", "all modules"])
+def test_validation_waits_for_nothing_before_the_forecast_is_complete(
+    run: RunState, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.model.enable(run.phases[number].config.modules)
+    days = run.source.split.validation
+    short = run.source.whole_slices(days, 10)
+    monkeypatch.setattr(run.source, "evaluation_plan", lambda _: short)
+    given = (run.model, run.source, days, run.config, run.decompositions)
+    forecast_on_device(*given)  # what is made once is made
+    with watched() as crossings:
+        score_DNQ, quantiles_DNQP = forecast_on_device(*given)
+    sent = [found for found in crossings.found if "_sent" in found]
+    assert crossings.found == sent  # the stocks of each slice, and nothing else
+    assert len(sent) == len(short) > 1
+    assert score_DNQ.device == quantiles_DNQP.device == META
+    assert score_DNQ.shape == (len(days), run.source.stock_count, 2)
+    with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
+        forecast_panel(*given)  # the one wait
+
+
+def test_it_would_notice_a_forecast_fetched_slice_by_slice(
+    run: RunState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = type(run.model).forward
+
+    def fetched(model: ATFT, batch: Batch) -> Forecast:
+        found = forward(model, batch)
+        found.point_SNQ.cpu()
+        return found
+
+    monkeypatch.setattr(type(run.model), "forward", fetched)
+    with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
+        forecast_on_device(run.model, run.source, run.source.split.validation, run.config)
 
 
 def test_it_would_notice_a_value_read(run: RunState, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 
 from atft_hpo.config.schema import PortfolioConfig
 from atft_hpo.training.portfolio import (
+    carry_forward,
     constant_days,
+    day_weights,
     hold_tranches,
     portfolio_returns,
     target_weights,
@@ -146,6 +148,43 @@ def test_cost_is_monotone_and_zero_turnover_costs_nothing(
     assert (dear.net < cheap.net).all()
     still = portfolio_returns(np.repeat(weights[:1], 12, axis=0), returns, low + more)
     np.testing.assert_array_equal(still.net[1:], still.gross[1:])
+
+
+def test_returns_and_turnover_of_each_day_are_as_defined() -> None:
+    generator = np.random.default_rng(5)
+    weights = generator.standard_normal((50, 7))  # more days than are worked on at once
+    weights[20], weights[31, 3:] = 0.0, 0.0
+    returns = generator.standard_normal((50, 7)).astype(np.float32)
+    returns[generator.random((50, 7)) < 0.3] = np.nan
+    returns[31, :3] = np.nan
+    found = portfolio_returns(weights, returns, 10.0)
+    assert np.flatnonzero(np.isnan(found.gross)).tolist() == [20, 31]  # nothing held is known
+    for day in set(range(50)) - {20, 31}:
+        assert found.gross[day] == pytest.approx(np.nansum(weights[day] * returns[day]))
+        before = weights[day - 1] if day else np.zeros(7)
+        assert found.turnover[day] == pytest.approx(np.abs(weights[day] - before).sum())
+
+
+@given(scored=st.lists(st.booleans(), min_size=1, max_size=12))
+def test_a_day_without_a_target_keeps_the_last_one(scored: list[bool]) -> None:
+    weights = np.arange(1.0, len(scored) + 1)[:, None] * np.ones((1, 2))
+    held = np.zeros(2)
+    for day, found in enumerate(carry_forward(weights, np.array(scored))):
+        held = weights[day] if scored[day] else held
+        np.testing.assert_array_equal(found, held)
+
+
+def test_targets_are_those_of_each_day_carried_forward() -> None:
+    score, alive, _ = draw(7)
+    alive[4, 5:] = False
+    score[8] = 1.0
+    own, has_target = day_weights(score, alive, PortfolioConfig())
+    assert np.flatnonzero(~has_target).tolist() == [4, 8]
+    found = target_weights(score, alive, PortfolioConfig())
+    np.testing.assert_array_equal(found, carry_forward(own, has_target))
+    np.testing.assert_array_equal(found[[4, 8]], own[[3, 7]])
+    alone = [day_weights(score[d : d + 1], alive[d : d + 1], PortfolioConfig()) for d in range(12)]
+    np.testing.assert_array_equal(np.concatenate([weights for weights, _ in alone]), own)
 
 
 def test_trailing_volatility_is_known_at_the_day_and_needs_half_a_window() -> None:

@@ -19,7 +19,7 @@ from real_stocks.samples import daily_ic
 def skill_of(name, task):
     score_DNQ = MODELS[name].forecast(task)
     truth = Truth.of(task.panel, task.fold.days, 1)
-    assert (np.isfinite(score_DNQ[..., 0]) == truth.alive_DN).all()
+    assert (np.isfinite(score_DNQ[..., 0]) == truth.yardsticks.alive_DN).all()
     return measure(score_DNQ[..., 0], truth)
 
 
