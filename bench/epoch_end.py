@@ -76,7 +76,8 @@ def main(
         seconds = measured(
             lambda: evaluate_forecast(score_DNQ, yardsticks, config), config, Path(folder), repeats
         )
-    result = {"days": days, "stocks": stocks, "threads": torch.get_num_threads(), "s": seconds}
+    threads = torch.get_num_threads()
+    result = {"days": days, "stocks": stocks, "threads": threads, "seconds": seconds}
     console.print_json(data=result)
     if json_file:
         json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

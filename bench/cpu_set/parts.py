@@ -51,6 +51,7 @@ class Outcome:
 PARTS: Mapping[str, Part] = {
     "step": Part("A training step", "step.py", ("--stocks", "200,1000")),
     "validation": Part("Validation", "validation.py"),
+    "epoch_end": Part("The end of an epoch", "epoch_end.py"),
     "search": Part("The search", "search.py"),
     "startup": Part("A trial's start", "startup.py"),
     "pack": Part("Packing", "pack.py", ("--scale", "tenth")),

@@ -86,6 +86,16 @@ def _validation(result: Result) -> list[Row]:
     ]  # fmt: skip
 
 
+def _epoch_end(result: Result) -> list[Row]:
+    size = f"{result['days']} days × {result['stocks']:,} stocks, {result['threads']} thread(s)"
+    seconds = result["seconds"]
+    return [
+        Row(f"metrics, {size}", _seconds(seconds["metrics"])),
+        Row("… of a run's first epoch", _seconds(seconds["metrics, first"])),
+        Row("last.pt", _seconds(seconds["last.pt"])),
+    ]
+
+
 def _search(result: Result) -> list[Row]:
     measured = f"per trial-epoch after {result['trials']:,} trials of {result['epochs']} epochs"
     return [
@@ -138,6 +148,7 @@ def _pruner(result: Result) -> list[Row]:
 _ROWS: Mapping[str, Callable[[Result], list[Row]]] = {
     "step": _step,
     "validation": _validation,
+    "epoch_end": _epoch_end,
     "search": _search,
     "startup": _startup,
     "pack": _pack,
