@@ -44,11 +44,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         temporary.replace(path)
         _sync_directory(path.parent)
-    except OSError as error:
-        raise VolumeError(_remedy(path, error)) from error
-    finally:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise VolumeError(_remedy(path, error)) from error
+        raise
 
 
 def _remedy(path: Path, error: OSError) -> str:

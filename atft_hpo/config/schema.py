@@ -40,7 +40,8 @@ class RuntimeConfig(Section):
     """How a run computes. Part of an exported configuration, since it shapes the bits."""
 
     precision: Literal["bf16", "float32"] = "bf16"
-    """bf16 autocast or plain float32; FFT, losses and metrics are always float32."""
+    """bf16 autocast or plain float32; FFT, losses and metrics are always float32. A CPU without
+    instructions for bf16 is faster in float32, and a training there says so."""
     threads: Count | None = None
     """CPU threads of a trial; when absent, a short measurement divides the cores among trials."""
     chunk_tokens: Count | None = None

@@ -28,6 +28,7 @@ from atft_hpo.model.trees import Forest
 from atft_hpo.training.checkpoint import load_checkpoint
 from atft_hpo.training.decompositions import KeptDecompositions
 from atft_hpo.training.metrics import Evaluation, evaluate_forecast
+from atft_hpo.training.native_bf16 import slower_in_bf16
 from atft_hpo.training.portfolio import VOLATILITY_DAYS, trailing_volatility
 from atft_hpo.training.yardsticks import Yardsticks
 
@@ -153,7 +154,8 @@ def model_to_train(config: Config, panel: Panel, device: torch.device) -> ATFT:
     """`new_model` on `device`, compiled where `runtime.compile` says so.
 
     On a GPU chunks are as large as its memory allows, unless `runtime.chunk_tokens` is given, and
-    the faster forms of variable selection's sums are measured, and printed.
+    the faster forms of variable selection's sums are measured, and printed. A CPU that is slower in
+    bf16, where the configuration says so, is told of.
 
     Raises:
         ConfigError: it does, and the machine has no C++ compiler.
@@ -163,6 +165,8 @@ def model_to_train(config: Config, panel: Panel, device: torch.device) -> ATFT:
         compile_parts(model)
     if device.type == "cuda":
         _suit(model, config, device)
+    elif config.runtime.precision == "bf16" and (warning := slower_in_bf16()):
+        print(warning, flush=True)
     return model
 
 
