@@ -43,6 +43,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Directory of results.")] = Path("bench/results/gpu"),
     device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
     scale: Annotated[Literal["seed", "tiny"], typer.Option()] = "seed",
+    triton: Annotated[bool, typer.Option(help="Whether Triton's kernels take part.")] = True,
 ) -> None:
     """Run one part."""
     if part == "report":
@@ -50,7 +51,7 @@ def main(
         return
     if device == "cuda" and not torch.cuda.is_available():
         raise typer.BadParameter("torch finds no CUDA GPU; --device cpu --scale tiny shows the way")
-    PARTS[part](Bench(out, torch.device(device), scale))
+    PARTS[part](Bench(out, torch.device(device), scale, triton))
 
 
 def machine(bench: Bench) -> None:

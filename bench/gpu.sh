@@ -6,6 +6,7 @@
 #   PYTHON=python3 OUT=/tmp/gpu sh bench/gpu.sh train train train
 #
 #   BENCH_ARGS="--scale tiny --device cpu" sh bench/gpu.sh     # shows that all of it runs
+#   BENCH_ARGS=--no-triton sh bench/gpu.sh                     # without kernels of our own
 #
 # PYTHON is .venv/bin/python where there is one, else python3; it needs torch with CUDA, and of this
 # project's dependencies filelock, numpy, nvidia-ml-py, polars, psutil, pyarrow, pydantic, rich,

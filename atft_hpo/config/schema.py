@@ -49,6 +49,9 @@ class RuntimeConfig(Section):
     of eight times as many (on a GPU with its own choice, twice); more are computed a second time
     for the gradient. When absent: 8,192 on a CPU; on a GPU so many that what is kept takes a
     quarter of its memory at most. Bounds memory; only the draws of dropout depend on it."""
+    triton: bool = True
+    """On a GPU: Triton's kernels, where a comparison when a training begins finds them equal to
+    torch's operations and faster. False: torch's operations, and no comparison."""
     compile: bool = False
     """Compile parts of the model with torch.compile: minutes in each trial, on two cores more than
     four. Needs a C++ compiler, on a GPU Triton. `bench/gpu.py stages` says whether it pays."""

@@ -154,8 +154,8 @@ def model_to_train(config: Config, panel: Panel, device: torch.device) -> ATFT:
     """`new_model` on `device`, compiled where `runtime.compile` says so.
 
     On a GPU chunks are as large as its memory allows, unless `runtime.chunk_tokens` is given, and
-    the faster forms of variable selection's sums are measured, and printed. A CPU that is slower in
-    bf16, where the configuration says so, is told of.
+    with `runtime.triton` the faster forms of variable selection's sums are measured, and printed. A
+    CPU that is slower in bf16, where the configuration says so, is told of.
 
     Raises:
         ConfigError: it does, and the machine has no C++ compiler.
@@ -164,17 +164,22 @@ def model_to_train(config: Config, panel: Panel, device: torch.device) -> ATFT:
     if config.runtime.compile:
         compile_parts(model)
     if device.type == "cuda":
-        _suit(model, config, device)
+        _fill(model, config, device)
+        if config.runtime.triton:
+            _choose_forms(model, config, device)
     elif config.runtime.precision == "bf16" and (warning := slower_in_bf16()):
         print(warning, flush=True)
     return model
 
 
-def _suit(model: ATFT, config: Config, device: torch.device) -> None:
+def _fill(model: ATFT, config: Config, device: torch.device) -> None:
     """All of the card's memory counts, not what is free: trials beside each other do the same."""
     if config.runtime.chunk_tokens is None:
         _, total = torch.cuda.mem_get_info(device)
         model.fill(total, config.graph.neighbours)
+
+
+def _choose_forms(model: ATFT, config: Config, device: torch.device) -> None:
     selection = model.selection
     if selection.tabulated:
         found = interpolation.compare(selection.tabulated, config.model.hidden, device)

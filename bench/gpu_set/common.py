@@ -51,11 +51,14 @@ class Bench:
     out: Path
     device: torch.device
     scale: str
+    triton: bool = True
+    """Whether Triton's kernels take part."""
 
     @property
     def config(self) -> Config:
         """The study's configuration, at this scale."""
-        return with_values(load_config(STUDY), SCALES[self.scale]["values"])
+        values = {"runtime.triton": self.triton, **SCALES[self.scale]["values"]}
+        return with_values(load_config(STUDY), values)
 
     def panel(self) -> Panel:
         """The random panel; made on the first call."""
@@ -76,7 +79,10 @@ class Bench:
 
 
 def comparisons(bench: Bench) -> dict[str, Comparison]:
-    """Triton's kernels and the references, of both sums that there are kernels for."""
+    """Triton's kernels and the references, of both sums that there are kernels for; none without
+    Triton."""
+    if not bench.triton:
+        return {}
     tabulated, columns, hidden = COMPARED[bench.device.type]
     networks = FeatureNetworks(columns, hidden).to(bench.device)
     return {

@@ -99,7 +99,7 @@ def test_a_card_gets_the_forms_that_are_faster_there(
     selection, sums = model.selection, (object(), object())
     monkeypatch.setattr(interpolation, "compare", chosen("interpolation", sums[0]))
     monkeypatch.setattr(decomposed, "compare", chosen("decomposed features", sums[1]))
-    forecast._suit(model, config, CPU)
+    forecast._choose_forms(model, config, CPU)
     assert selection.interpolate is sums[0]
     assert selection.fan_networks.kernels is (sums[1] if by_kernels else None)
     columns = len(panel.fan_columns)
@@ -108,6 +108,18 @@ def test_a_card_gets_the_forms_that_are_faster_there(
     name = "Triton" if by_kernels else "reference"
     said = [f"{sum_}: {name} (told)" for sum_ in ("interpolation", "decomposed features")]
     assert capsys.readouterr().out.splitlines() == said
+
+
+@pytest.mark.parametrize("triton", [True, False])
+def test_forms_are_compared_where_tritons_may_be_used(
+    triton: bool, config_of: Callable[..., Config], panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = list[str]()
+    monkeypatch.setattr(ATFT, "to", lambda self, device: self)
+    monkeypatch.setattr(forecast, "_fill", lambda *_: called.append("fill"))
+    monkeypatch.setattr(forecast, "_choose_forms", lambda *_: called.append("choose"))
+    forecast.model_to_train(config_of(runtime={"triton": triton}), panel, torch.device("cuda"))
+    assert called == (["fill", "choose"] if triton else ["fill"])
 
 
 def test_cells_are_where_the_slice_says(model: ATFT, config: Config, panel: Panel) -> None:
