@@ -45,6 +45,7 @@ def prices(tmp_path: Path) -> Path:
 QUICK = ("--profile", "quick", "--features", "12", "--models", "ridge,random", "--horizons", "1,5")
 
 
+@pytest.mark.slow  # half a minute
 @pytest.mark.timeout(600)
 def test_any_prices_are_compared_and_the_same_command_continues(run, prices, tmp_path, monkeypatch):
     asked = (prices, *QUICK, "--out", tmp_path / "out")

@@ -142,11 +142,13 @@ def compiled(
     return [tuple(kernel) for kernel in said]
 
 
+@pytest.mark.slow  # a quarter of a minute of Triton's compiler
 def test_kernels_compile_for_a_card_and_add_nothing_up_atomically(compiled) -> None:
     assert [name for name, *_ in compiled] == ["_sum_kernel", "_pull_kernel", "_pull_kernel"]
     assert not any(atomic for _, atomic, *_ in compiled)
 
 
+@pytest.mark.slow
 def test_kernels_fit_a_processor(compiled) -> None:
     for _, _, shared_bytes, spilt_bytes in compiled:
         assert 0 < shared_bytes <= SHARED_BYTES
