@@ -72,7 +72,7 @@ def _measured(action: Callable[[], object], peak: float) -> dict[str, float]:
         "ms": 1000 * seconds,
         "tflop": operations / 1e12,
         "tflops": operations / seconds / 1e12,
-        "share_offloat32_peak": operations / seconds / peak,
+        "share_of_float32_peak": operations / seconds / peak,
     }
 
 
