@@ -1,4 +1,7 @@
-"""A market for trees: one feature is the label, the other noise."""
+"""A market for trees (one feature is the label, the other noise), and kernels that do nothing."""
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -55,3 +58,22 @@ def stack(tree_panel: Panel, tree_label: Table) -> Stack:
 def trees_config() -> TreesConfig:
     """Those of `stack`: twelve small trees, three blocks."""
     return TREES
+
+
+class Launched:
+    """Stands for a Triton kernel where there is nothing to compute with; counts its launches."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+        return self
+
+    def __call__(self, *arguments: Any, **constants: Any) -> None:
+        self.count += 1
+
+
+@pytest.fixture
+def idle_kernel() -> Callable[[], Launched]:
+    """Makes one."""
+    return Launched

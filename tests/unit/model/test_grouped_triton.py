@@ -165,23 +165,12 @@ def test_parts_cover_all_tokens_and_none_is_empty(tokens: int) -> None:
     assert (parts - 1) * length < tokens <= parts * length
 
 
-class Launched:
-    """Stands for a kernel on a device without data: counts its launches, computes nothing."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
-        return self
-
-    def __call__(self, *arguments: Any, **constants: Any) -> None:
-        self.count += 1
-
-
-def test_what_is_kept_is_what_the_reference_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_kept_is_what_the_reference_keeps(
+    monkeypatch: pytest.MonkeyPatch, idle_kernel: Callable[[], Any]
+) -> None:
     """`ATFT.fill` counts it, and does not ask which form is computed."""
     kernels = pytest.importorskip("atft_hpo.model.grouped_triton")
-    launched = [Launched(), Launched()]
+    launched = [idle_kernel(), idle_kernel()]
     monkeypatch.setattr(kernels, "_sum_kernel", launched[0])
     monkeypatch.setattr(kernels, "_pull_kernel", launched[1])
     (weight_BF, inputs, operands), grad_BH, _ = draw(*CASES["training"])

@@ -179,30 +179,17 @@ def test_an_epoch_waits_for_nothing(run: RunState, number: int) -> None:
     assert len(sent) == pytest.approx(len(plan), abs=2)
 
 
-class Launched:
-    """Stands for a kernel where there is nothing to compute with."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
-        return self
-
-    def __call__(self, *arguments: Any, **constants: Any) -> None:
-        self.count += 1
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no Triton for this system")
 def test_an_epoch_with_tritons_kernels_waits_for_nothing(
-    run: RunState, monkeypatch: pytest.MonkeyPatch
+    run: RunState, monkeypatch: pytest.MonkeyPatch, idle_kernel: Callable[[], Any]
 ) -> None:
     """What launches them; that a launch does not wait is Triton's."""
     from atft_hpo.model import grouped_triton, interpolated_triton
 
-    launched: dict[str, Launched] = {}
+    launched: dict[str, Any] = {}
     for module in (grouped_triton, interpolated_triton):
         for name in [name for name in vars(module) if name.endswith("_kernel")]:
-            launched[f"{module.__name__}{name}"] = kernel = Launched()
+            launched[f"{module.__name__}{name}"] = kernel = idle_kernel()
             monkeypatch.setattr(module, name, kernel)
     run.model.selection.interpolate = interpolated_triton.fused_sum
     run.model.selection.fan_networks.kernels = grouped_triton.fused_sum
