@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from atft_hpo.data.prepare import prepare_panel
-from atft_hpo.data.synthetic_parts import PART_SHARES
+from atft_hpo.data.synthetic.planted_parts import PART_SHARES
 from atft_hpo.paths import Volume
 from planted_truth.ceilings import attainable, part_ceilings
 from planted_truth.market import market_config

@@ -30,15 +30,15 @@ from rich.console import Console
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import load_config
-from atft_hpo.data.styles import STYLES, Exposures
+from atft_hpo.data.targets.styles import STYLES, Exposures
+from atft_hpo.evaluation.metrics import Evaluation, evaluate_forecast
+from atft_hpo.evaluation.yardsticks import Yardsticks
 from atft_hpo.paths import RunPaths
-from atft_hpo.training.checkpoint import save_checkpoint
-from atft_hpo.training.history import write_tables
-from atft_hpo.training.memory import keep_freed_memory
-from atft_hpo.training.metrics import Evaluation, evaluate_forecast
-from atft_hpo.training.report import EpochReport
-from atft_hpo.training.state import RunState
-from atft_hpo.training.yardsticks import Yardsticks
+from atft_hpo.training.plan.epoch_report import EpochReport
+from atft_hpo.training.run.memory import keep_freed_memory
+from atft_hpo.training.state.checkpoint import save_checkpoint
+from atft_hpo.training.state.history import write_tables
+from atft_hpo.training.state.run_state import RunState
 from seed_scale.panel import SECTORS, write_panel
 
 STUDY = Path(__file__).parents[1] / "studies" / "jpx_full.toml"

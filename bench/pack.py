@@ -38,9 +38,9 @@ from rich.console import Console
 from rich.table import Table
 
 from atft_hpo.config.data_schema import DataConfig
-from atft_hpo.data.features import build_features
-from atft_hpo.data.pack import pack_table
-from atft_hpo.data.panel import Panel
+from atft_hpo.data.features.build import build_features
+from atft_hpo.data.store.pack import pack_table
+from atft_hpo.data.store.panel import Panel
 from processes import begin_worker
 from seed_scale.parquet import SEED_DAYS, SEED_FEATURES, SEED_ROWS, write_table
 

@@ -4,9 +4,9 @@
     python bench/planted.py --json planted.json         # all ablations, three seeds, two cores
     python bench/planted.py --profile gpu               # larger market and model, for a GPU
 
-The market is that of studies/planted.toml, whose truth is known (`atft_hpo.data.synthetic_parts`).
+The market is that of studies/planted.toml, whose truth is known (`data.synthetic.planted_parts`).
 Each variant is trained from scratch; after each phase its forecasts of the validation days are
-compared with the oracle: β of each part (`atft_hpo.data.synthetic_truth`) over the part's ceiling
+compared with the oracle: β of each part (`atft_hpo.data.synthetic.oracle`) over the part's ceiling
 (`planted_truth/ceilings.py`), and the share of the attainable in total. Finished runs are kept in
 `--out` and not trained again, so that an interrupted benchmark continues.
 """
@@ -29,9 +29,9 @@ import typer
 import atft_hpo
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import dump_config, with_values
-from atft_hpo.data.panel import Panel
 from atft_hpo.data.prepare import prepare_panel
-from atft_hpo.data.splits import date_split
+from atft_hpo.data.sampling.splits import date_split
+from atft_hpo.data.store.panel import Panel
 from atft_hpo.errors import ConfigError
 from atft_hpo.paths import Volume
 from planted_truth.ceilings import part_ceilings

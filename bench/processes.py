@@ -10,7 +10,7 @@ import threading
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from atft_hpo.training.memory import keep_freed_memory
+from atft_hpo.training.run.memory import keep_freed_memory
 
 
 def begin_worker() -> None:

@@ -36,8 +36,8 @@ import typer
 from rich.console import Console
 
 from atft_hpo.config.settings import read_settings
-from atft_hpo.data.panel import Panel
 from atft_hpo.data.prepare import prepare_panel
+from atft_hpo.data.store.panel import Panel
 from atft_hpo.errors import AtftHpoError
 from atft_hpo.files import write_atomically
 from atft_hpo.paths import Volume

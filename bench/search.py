@@ -35,11 +35,11 @@ from atft_hpo.config.search_schema import Choices, Domain, FloatRange
 from atft_hpo.config.settings import Settings
 from atft_hpo.config.toml import load_config, with_values
 from atft_hpo.paths import Volume
-from atft_hpo.service.asking import Asker
-from atft_hpo.service.live import PlainView
-from atft_hpo.service.storage import open_database
-from atft_hpo.service.study import OpenStudy, create_or_continue
-from atft_hpo.training.memory import keep_freed_memory
+from atft_hpo.service.database.connection import open_database
+from atft_hpo.service.optuna_bridge.ask import Asker
+from atft_hpo.service.output.live import PlainView
+from atft_hpo.service.studies.study import OpenStudy, create_or_continue
+from atft_hpo.training.run.memory import keep_freed_memory
 from processes import folder_for_a_server
 from search_overhead.history import steps_of, write_history
 from search_overhead.trials import run_trial

@@ -26,11 +26,11 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from atft_hpo.model.grouped import FeatureNetworks
+from atft_hpo.model.kernels.grouped import FeatureNetworks
+from atft_hpo.model.kernels.tabulated import KNOTS, interpolated_sum
 from atft_hpo.model.normalization import FAN_CHANNELS, SAN_CHANNELS
 from atft_hpo.model.selection import VariableSelection
-from atft_hpo.model.tabulated import KNOTS, interpolated_sum
-from atft_hpo.training.memory import keep_freed_memory
+from atft_hpo.training.run.memory import keep_freed_memory
 
 CHUNK_TOKENS = 1024
 REPEATS = 4

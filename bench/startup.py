@@ -30,15 +30,15 @@ from rich.table import Table
 from atft_hpo.config.schema import Config
 from atft_hpo.config.settings import Settings
 from atft_hpo.config.toml import load_config, with_values
-from atft_hpo.data.panel import Panel
 from atft_hpo.data.prepare import prepare_panel
+from atft_hpo.data.store.panel import Panel
 from atft_hpo.paths import Volume
-from atft_hpo.service.asking import Asker
-from atft_hpo.service.launchers import LocalLauncher, TrialJob
-from atft_hpo.service.leases import Claim, LeaseTimes, claim, requeue
-from atft_hpo.service.slots import Place, machine_cores
-from atft_hpo.service.storage import Database, open_database
-from atft_hpo.service.study import OpenStudy, create_or_continue
+from atft_hpo.service.capacity.places import Place, machine_cores
+from atft_hpo.service.database.connection import Database, open_database
+from atft_hpo.service.optuna_bridge.ask import Asker
+from atft_hpo.service.process.launchers import LocalLauncher, TrialJob
+from atft_hpo.service.queue.leases import Claim, LeaseTimes, claim, requeue
+from atft_hpo.service.studies.study import OpenStudy, create_or_continue
 from processes import folder_for_a_server
 from seed_scale.panel import write_panel
 from start_up import trial

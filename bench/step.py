@@ -38,13 +38,13 @@ from rich.table import Table
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import load_config, with_values
-from atft_hpo.data.batch import Batch
-from atft_hpo.data.slices import SliceIndex
+from atft_hpo.data.sampling.batch import Batch
+from atft_hpo.data.sampling.slices import SliceIndex
 from atft_hpo.model.atft import ATFT, MODULES
-from atft_hpo.training.epoch import train_step
-from atft_hpo.training.losses import LossRules
-from atft_hpo.training.phases import phases_of
-from atft_hpo.training.state import RunState
+from atft_hpo.training.loss.terms import LossRules
+from atft_hpo.training.plan.phases import phases_of
+from atft_hpo.training.run.epoch import train_step
+from atft_hpo.training.state.run_state import RunState
 from processes import begin_worker
 from seed_scale.machine import best_seconds, copy_bandwidth, grouped_matmul_rate
 from seed_scale.panel import write_panel

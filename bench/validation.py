@@ -3,7 +3,7 @@
     python bench/validation.py                             # 64 stocks, first and third phase
     python bench/validation.py --stocks 200 --phases gat,augmentation --json FILE
 
-Real epochs (`training.loop`) of the model of studies/jpx_full.toml with its slices, on a random
+Real epochs (`training.run.loop`) of the model of studies/jpx_full.toml with its slices, on a random
 panel with its features: as many days as the seed's, so that training and validation range have
 their real lengths, and as many stocks as a CPU carries. The first epoch comes twice and counts
 once: what validation computes once a run (styles and sectors of its days) falls into it.
@@ -32,12 +32,12 @@ from rich.table import Table
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import load_config, with_values
 from atft_hpo.config.training_schema import PHASE_NAMES
-from atft_hpo.data.panel import Panel
-from atft_hpo.data.slices import panel_split
+from atft_hpo.data.sampling.slices import panel_split
+from atft_hpo.data.store.panel import Panel
 from atft_hpo.paths import RunPaths
-from atft_hpo.training.loop import run_phases
-from atft_hpo.training.memory import keep_freed_memory
-from atft_hpo.training.report import Decision, EpochReport
+from atft_hpo.training.plan.epoch_report import Decision, EpochReport
+from atft_hpo.training.run.loop import run_phases
+from atft_hpo.training.run.memory import keep_freed_memory
 from seed_scale.panel import write_panel
 from seed_scale.parquet import SEED_DAYS
 

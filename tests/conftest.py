@@ -37,8 +37,8 @@ def server_url() -> Iterator[str]:
     """
     from sqlalchemy import make_url
 
-    from atft_hpo.service.embedded import embedded_url
-    from atft_hpo.service.storage import open_database
+    from atft_hpo.service.database.connection import open_database
+    from atft_hpo.service.database.embedded import embedded_url
 
     root = Path(tempfile.mkdtemp(prefix="atft-pg-"))
     url = embedded_url(root / "postgres")
@@ -68,7 +68,7 @@ def settings(server_url: str, tmp_path: Path) -> Iterator[Settings]:
 @pytest.fixture
 def database(settings: Settings) -> Iterator[Any]:
     """An opened database without studies."""
-    from atft_hpo.service.storage import open_database
+    from atft_hpo.service.database.connection import open_database
 
     opened = open_database(settings, patience_seconds=5.0)
     yield opened
@@ -97,7 +97,7 @@ def make_config() -> Callable[..., Config]:
 @pytest.fixture
 def make_study(database: Any, make_config: Callable[..., Config]) -> Callable[..., Any]:
     """A study in the database; arguments as `make_config`."""
-    from atft_hpo.service.study import create_or_continue
+    from atft_hpo.service.studies.study import create_or_continue
 
     def make(*args: Any, **kwargs: Any) -> Any:
         panel = database.volume.root / "panels" / "p"

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from atft_hpo import __version__
-from atft_hpo.cli import explain, panel, storage, studies, study_files, take_home, training
+from atft_hpo.cli import explain, model, panel, results, storage, studies, study_file
 from atft_hpo.errors import AtftHpoError, VolumeError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -20,9 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (studies, take_home, training, explain):
+for module in (studies, results, model, explain):
     module.register(app)
-app.add_typer(study_files.app, name="study")
+app.add_typer(study_file.app, name="study")
 app.add_typer(panel.app, name="panel")
 app.add_typer(storage.app, name="storage")
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from atft_hpo.config.schema import Config
     from atft_hpo.config.settings import Settings
-    from atft_hpo.data.panel import Panel
-    from atft_hpo.service.storage import Database
+    from atft_hpo.data.store.panel import Panel
+    from atft_hpo.service.database.connection import Database
 
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name, or its TOML file.")]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="A study file.")]
@@ -50,7 +50,7 @@ def read_machine(device: str | None = None) -> Settings:
 
 def open_storage(settings: Settings) -> Database:
     """The database of this machine's settings."""
-    from atft_hpo.service.storage import open_database
+    from atft_hpo.service.database.connection import open_database
 
     return open_database(settings)
 

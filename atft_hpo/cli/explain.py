@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from atft_hpo.cli.common import Data, Device, Json, console, read_machine
-from atft_hpo.cli.training import (
+from atft_hpo.cli.model import (
     AllowTest,
     Checkpoint,
     DaysOption,
@@ -49,9 +49,9 @@ def explain(
     """
     from json import dumps
 
-    from atft_hpo.results.explain import explain as explain_checkpoint
-    from atft_hpo.results.explain import write_explanation
-    from atft_hpo.results.explain_rich import explanation_tables
+    from atft_hpo.results.explanation.explain import explain as explain_checkpoint
+    from atft_hpo.results.explanation.explain import write_explanation
+    from atft_hpo.results.explanation.terminal import explanation_tables
 
     settings = read_machine(device)
     opened = panel_of(checkpoint, data, panel, settings)

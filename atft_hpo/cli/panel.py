@@ -39,7 +39,7 @@ def features(
 ) -> None:
     """Build feature columns from daily prices (docs/features.md lists them)."""
     from atft_hpo.config.schema import Config
-    from atft_hpo.data.features import build_features
+    from atft_hpo.data.features.build import build_features
 
     chosen = read_config(config, None) if config else Config()
     typer.echo(build_features(prices, out, chosen.data.features, typer.echo))
@@ -49,7 +49,7 @@ def features(
 def synth(out: Out, config: ConfigFile = None) -> None:
     """Write a seeded synthetic market with known truth as a Parquet table."""
     from atft_hpo.config.schema import Config
-    from atft_hpo.data.synthetic import synthetic_table
+    from atft_hpo.data.synthetic.market import synthetic_table
 
     chosen = read_config(config, None) if config else Config()
     typer.echo(synthetic_table(chosen.data.synthetic, chosen.data, out))
@@ -65,8 +65,8 @@ def describe(
 ) -> None:
     """Show what a panel holds, and warn of features that know the future (exit code 3)."""
     from atft_hpo.config.schema import Config
-    from atft_hpo.data.describe import describe as describe_panel
-    from atft_hpo.data.panel import Panel
+    from atft_hpo.data.description.describe import describe as describe_panel
+    from atft_hpo.data.store.panel import Panel
 
     if panel.suffix == ".toml":
         config = read_config(panel, data)

@@ -15,6 +15,6 @@ def _storage() -> None:
 @app.command()
 def init() -> None:
     """Make the tables where they are missing, and print the URL (its password masked)."""
-    from atft_hpo.service.urls import mask_url
+    from atft_hpo.service.database.urls import mask_url
 
     typer.echo(f"initialised: {mask_url(open_storage(read_machine()).url)}")

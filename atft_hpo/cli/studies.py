@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from atft_hpo.config.settings import Settings
-    from atft_hpo.service.storage import Database
-    from atft_hpo.service.study import OpenStudy
+    from atft_hpo.service.database.connection import Database
+    from atft_hpo.service.studies.study import OpenStudy
 
 Trials = Annotated[
     int | None,
@@ -55,7 +55,7 @@ def run(
     """
     from atft_hpo.search.samplers import make_sampler
     from atft_hpo.search.space import check_space
-    from atft_hpo.service.study import create_or_continue
+    from atft_hpo.service.studies.study import create_or_continue
 
     settings, out = read_machine(device), console()
     config = read_config(study, data, **{"budget.trials": trials})
@@ -73,7 +73,7 @@ def run(
 
 def worker(study: Study, workers: Workers = None, device: Device = None) -> None:
     """Add this machine to a study that exists."""
-    from atft_hpo.service.study import open_study
+    from atft_hpo.service.studies.study import open_study
 
     settings = read_machine(device)
     database = open_storage(settings)
@@ -87,7 +87,7 @@ def resume(
 
     Runs to the total last asked for, or to --trials.
     """
-    from atft_hpo.service.study import resume_study
+    from atft_hpo.service.studies.study import resume_study
 
     settings = read_machine(device)
     database = open_storage(settings)
@@ -107,8 +107,8 @@ def status(
     """
     from json import dumps
 
-    from atft_hpo.service.live import status_view
-    from atft_hpo.service.status import as_json, read_all, read_status
+    from atft_hpo.service.output.live import status_view
+    from atft_hpo.service.studies.status import as_json, read_all, read_status
 
     database = open_storage(read_machine())
     found = [read_status(database, study_name(study))] if study else read_all(database)
@@ -135,7 +135,7 @@ def stop(
 
     Running trials save their state, and `resume` continues them.
     """
-    from atft_hpo.service.requests import request_stop
+    from atft_hpo.service.queue.operator import request_stop
 
     name = study_name(study)
     request_stop(open_storage(read_machine()), name, "drain" if drain else "now")
@@ -148,8 +148,8 @@ def cancel(
     trial: Annotated[int, typer.Argument(min=0, help="The trial's number.")],
 ) -> None:
     """End one trial for good; it counts as failed."""
-    from atft_hpo.service.requests import request_cancel
-    from atft_hpo.service.telling import tell_finished
+    from atft_hpo.service.optuna_bridge.tell import tell_finished
+    from atft_hpo.service.queue.operator import request_cancel
 
     name = study_name(study)
     database = open_storage(read_machine())
@@ -164,8 +164,8 @@ def _work(
 ) -> None:
     """Be an agent, then say how the study stands."""
     from atft_hpo.errors import StudyError
-    from atft_hpo.service.closing import close_session
-    from atft_hpo.service.session import work_on
+    from atft_hpo.service.agent.session import work_on
+    from atft_hpo.service.output.session_summary import close_session
 
     farewell = work_on(database, settings, study, workers, out)
     close_session(database, study.name, farewell, out)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from atft_hpo import __version__
 from atft_hpo.config.data_schema import DataConfig
-from atft_hpo.data.features import build_features
-from atft_hpo.data.pack import Progress, pack_table, silent
-from atft_hpo.data.panel import STORE_VERSION, Panel
-from atft_hpo.data.store_files import workplace
-from atft_hpo.data.synthetic import MARKET_VERSION, synthetic_table
+from atft_hpo.data.features.build import build_features
+from atft_hpo.data.store.pack import Progress, pack_table, silent
+from atft_hpo.data.store.panel import STORE_VERSION, Panel
+from atft_hpo.data.store.store_files import workplace
+from atft_hpo.data.synthetic.market import MARKET_VERSION, synthetic_table
 from atft_hpo.errors import ConfigError, DataError, VolumeError
 from atft_hpo.paths import PanelPaths, Volume
 

@@ -25,9 +25,9 @@ import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
 from torch import Tensor, nn
 
 from atft_hpo.config.model_schema import ModelConfig
-from atft_hpo.data.batch import Batch
+from atft_hpo.data.sampling.batch import Batch
 from atft_hpo.errors import ConfigError
-from atft_hpo.model.chunks import in_chunks
+from atft_hpo.model.forest import Forest
 from atft_hpo.model.graph import GraphAttention
 from atft_hpo.model.heads import (
     START_SPREAD,
@@ -37,6 +37,7 @@ from atft_hpo.model.heads import (
     ForecastHeads,
     MainForecast,
 )
+from atft_hpo.model.kernels.chunks import in_chunks
 from atft_hpo.model.normalization import (
     FAN_CHANNELS,
     SAN_CHANNELS,
@@ -46,7 +47,6 @@ from atft_hpo.model.normalization import (
 )
 from atft_hpo.model.selection import VariableSelection
 from atft_hpo.model.temporal import BandAttention, FeedForward, Recurrence, StaticEnrichment
-from atft_hpo.model.trees import Forest
 
 MODULES = ("fan", "san", "graph")
 CHUNK_TOKENS = 8192

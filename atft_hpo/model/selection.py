@@ -18,10 +18,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from atft_hpo.model.grouped import FeatureNetworks, uniform
-from atft_hpo.model.interpolation import Interpolate
+from atft_hpo.model.kernels.grouped import FeatureNetworks, uniform
+from atft_hpo.model.kernels.interpolation import Interpolate
+from atft_hpo.model.kernels.tabulated import KNOTS, interpolated_sum
 from atft_hpo.model.layers import GatedResidualNetwork
-from atft_hpo.model.tabulated import KNOTS, interpolated_sum
 
 
 class AddedChannels(nn.Module):

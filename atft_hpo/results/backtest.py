@@ -3,8 +3,8 @@
     result = backtest(Path("best_main.pt"), panel, "validation", Path("backtest"))
     result.metrics["sharpe"], result.files.report
 
-The portfolio, its costs and all metrics are those of training (`training.portfolio`,
-`training.metrics`), under the checkpoint's own configuration. Days on which the checkpoint was
+The portfolio, its costs and all metrics are those of training (`evaluation.portfolio`,
+`evaluation.metrics`), under the checkpoint's own configuration. Days on which the checkpoint was
 trained are allowed and named as such: results there say nothing about skill. It models no market
 impact, borrow fees or lot sizes.
 """
@@ -18,18 +18,18 @@ import polars as pl
 import torch
 
 from atft_hpo.config.schema import Config
-from atft_hpo.data.panel import Panel
-from atft_hpo.data.splits import Split, date_split
+from atft_hpo.data.sampling.splits import Split, date_split
+from atft_hpo.data.store.panel import Panel
 from atft_hpo.errors import DataError
+from atft_hpo.evaluation.metrics import Evaluation
 from atft_hpo.files import write_atomically
-from atft_hpo.results import figures_daily
-from atft_hpo.results.page import Stat, joined, stats, table, tag, write_page
-from atft_hpo.results.predict import CheckpointForecast, Days, forecast_checkpoint
+from atft_hpo.results.predictions import CheckpointForecast, Days, forecast_checkpoint
+from atft_hpo.results.report import daily_figures
+from atft_hpo.results.report.page import Stat, joined, stats, table, tag, write_page
 from atft_hpo.results.wording import number, percent, plural
-from atft_hpo.training.checkpoint import checkpoint_sha256
-from atft_hpo.training.forecast import evaluate_table
-from atft_hpo.training.metrics import Evaluation
-from atft_hpo.training.report import DailySeries
+from atft_hpo.training.forecasting.forecast import evaluate_table
+from atft_hpo.training.plan.epoch_report import DailySeries
+from atft_hpo.training.state.checkpoint import checkpoint_sha256
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Backtest:
     """A finished backtest."""
 
     metrics: dict[str, float]
-    """By the names of `training.metrics`."""
+    """By the names of `evaluation.metrics`."""
     daily: DailySeries
     """Of the objective's horizon."""
     files: BacktestFiles
@@ -145,9 +145,9 @@ def _write_report(
                     Stat("Turnover", number(found("turnover"), 2), "Σ|Δw| per day"),
                 ]
             ),
-            figures_daily.equity(evaluation.daily, who),
-            figures_daily.drawdown(evaluation.daily, who),
-            figures_daily.daily_ic(evaluation.daily, who),
+            daily_figures.equity(evaluation.daily, who),
+            daily_figures.drawdown(evaluation.daily, who),
+            daily_figures.daily_ic(evaluation.daily, who),
             tag("h2", "All metrics"),
             table(
                 [("metric", "t"), ("value", "n")],

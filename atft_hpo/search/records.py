@@ -1,4 +1,4 @@
-"""A study as plain data, read from the database by `service.records`, used by reports and exports.
+"""A study as plain data, read by `service.studies.load`, used by reports and exports.
 
 Nothing here touches a database, so that reports can be built from records made by a test.
 """
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from atft_hpo.config.schema import Config
 from atft_hpo.search.outcome import Outcome
-from atft_hpo.training.report import DailySeries
+from atft_hpo.training.plan.epoch_report import DailySeries
 
 TrialState = Literal["waiting", "running", "finished"]
 

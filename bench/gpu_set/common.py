@@ -14,10 +14,10 @@ from rich.console import Console
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import load_config, with_values
-from atft_hpo.data.panel import Panel
-from atft_hpo.model import decomposed, interpolation
-from atft_hpo.model.comparison import Comparison
-from atft_hpo.model.grouped import FeatureNetworks
+from atft_hpo.data.store.panel import Panel
+from atft_hpo.model.kernels import decomposed, interpolation
+from atft_hpo.model.kernels.choose import Comparison
+from atft_hpo.model.kernels.grouped import FeatureNetworks
 from seed_scale.machine import matmul_rate
 from seed_scale.panel import write_panel
 

@@ -9,18 +9,18 @@ import torch
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import with_values
-from atft_hpo.data.panel import Panel
+from atft_hpo.data.store.panel import Panel
 from atft_hpo.model.atft import MODULES
-from atft_hpo.model.comparison import TOLERANCE
+from atft_hpo.model.kernels.choose import TOLERANCE
 from atft_hpo.paths import RunPaths
-from atft_hpo.training.checkpoint import load_checkpoint
-from atft_hpo.training.epoch import backward, train_epoch
-from atft_hpo.training.forecast import precision
-from atft_hpo.training.loop import run_phases
-from atft_hpo.training.losses import LossRules
-from atft_hpo.training.phases import phases_of
-from atft_hpo.training.report import Decision
-from atft_hpo.training.state import RunState
+from atft_hpo.training.forecasting.forecast import precision
+from atft_hpo.training.loss.terms import LossRules
+from atft_hpo.training.plan.epoch_report import Decision
+from atft_hpo.training.plan.phases import phases_of
+from atft_hpo.training.run.epoch import backward, train_epoch
+from atft_hpo.training.run.loop import run_phases
+from atft_hpo.training.state.checkpoint import load_checkpoint
+from atft_hpo.training.state.run_state import RunState
 from gpu_set.common import Bench, comparisons
 
 

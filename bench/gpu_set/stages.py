@@ -8,13 +8,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from atft_hpo.config.toml import with_values
-from atft_hpo.data.batch import Batch
+from atft_hpo.data.sampling.batch import Batch
 from atft_hpo.model.atft import MODULES
-from atft_hpo.training.epoch import step, train_step
-from atft_hpo.training.forecast import precision
-from atft_hpo.training.losses import LossRules, SliceTargets, loss_gradient
-from atft_hpo.training.phases import phases_of
-from atft_hpo.training.state import RunState
+from atft_hpo.training.forecasting.forecast import precision
+from atft_hpo.training.loss.terms import LossRules, SliceTargets, loss_gradient
+from atft_hpo.training.plan.phases import phases_of
+from atft_hpo.training.run.epoch import step, train_step
+from atft_hpo.training.state.run_state import RunState
 from gpu_set.common import Bench, comparisons, float32_peak, peak_memory
 from seed_scale.machine import best_seconds
 

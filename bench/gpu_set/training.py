@@ -9,12 +9,12 @@ from typing import Any, Self
 
 from atft_hpo.config.toml import with_values
 from atft_hpo.paths import RunPaths
-from atft_hpo.results.hardware import HardwareMonitor
-from atft_hpo.training import forecast as forecast_module
-from atft_hpo.training import loop as loop_module
-from atft_hpo.training.loop import run_phases
-from atft_hpo.training.phases import Phase, phases_of
-from atft_hpo.training.report import Decision, EpochReport
+from atft_hpo.results.summary.hardware import HardwareMonitor
+from atft_hpo.training.forecasting import forecast as forecast_module
+from atft_hpo.training.plan.epoch_report import Decision, EpochReport
+from atft_hpo.training.plan.phases import Phase, phases_of
+from atft_hpo.training.run import loop as loop_module
+from atft_hpo.training.run.loop import run_phases
 from gpu_set.common import Bench, console, peak_memory
 from seed_scale.stopwatch import Stopwatch
 

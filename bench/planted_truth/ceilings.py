@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from atft_hpo.config.schema import Config
-from atft_hpo.data.edges import load_graph
-from atft_hpo.data.panel import Panel
-from atft_hpo.data.splits import Split, date_split
-from atft_hpo.data.synthetic_parts import PART_FEATURES
+from atft_hpo.data.sampling.edges import load_graph
+from atft_hpo.data.sampling.splits import Split, date_split
+from atft_hpo.data.store.panel import Panel
+from atft_hpo.data.synthetic.planted_parts import PART_FEATURES
 from atft_hpo.model.normalization import fan_channels, san_channels
 
 MEMORY_DAYS = 60

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from atft_hpo.data.synthetic_parts import PART_FEATURES, PART_SHARES
+from atft_hpo.data.synthetic.planted_parts import PART_FEATURES, PART_SHARES
 from planted_truth.ceilings import attainable
 from planted_truth.runs import PhaseTruth
 from planted_truth.variants import VARIANTS

@@ -12,19 +12,19 @@ import torch
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.training_schema import PHASE_NAMES
-from atft_hpo.data.panel import Panel
-from atft_hpo.data.slices import SliceSource
-from atft_hpo.data.synthetic_truth import oracle_share
+from atft_hpo.data.sampling.slices import SliceSource
+from atft_hpo.data.store.panel import Panel
+from atft_hpo.data.synthetic.oracle import oracle_share
 from atft_hpo.errors import TrainingError
 from atft_hpo.files import write_atomically
 from atft_hpo.model.atft import ATFT
 from atft_hpo.paths import RunPaths
-from atft_hpo.training.checkpoint import load_checkpoint
-from atft_hpo.training.forecast import ForecastTable, forecast_panel, new_model
-from atft_hpo.training.loop import run_phases
-from atft_hpo.training.report import Decision, EpochReport
-from atft_hpo.training.shaping import phase_key
-from atft_hpo.training.sharing import SharedStates
+from atft_hpo.training.forecasting.forecast import ForecastTable, forecast_panel, new_model
+from atft_hpo.training.plan.epoch_report import Decision, EpochReport
+from atft_hpo.training.run.loop import run_phases
+from atft_hpo.training.state.checkpoint import load_checkpoint
+from atft_hpo.training.state.identity import phase_key
+from atft_hpo.training.state.reuse import SharedStates
 
 RECORD_SECONDS = 300.0
 """A look at the truth of a phase takes seconds."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from atft_hpo.data.panel import Panel
+from atft_hpo.data.store.panel import Panel
 from real_stocks.evaluation import Skill, Truth, measure, paired
 from real_stocks.folds import Fold
 from real_stocks.jobs import Forecast

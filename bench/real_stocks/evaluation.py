@@ -5,7 +5,7 @@
     skill.rank_ic_D, skill.pure_D, skill.summary
     paired(skill, other, truth)
 
-Measures are the product's own (`atft_hpo.training.metrics`), of equal-weight top and bottom deciles
+Measures are the product's own (`evaluation.metrics`), of equal-weight top and bottom deciles
 held as overlapping tranches over the horizon, gross exposure 2 (turnover is in that unit; a Sharpe
 ratio has none), cost 10 bps of Σ|Δw|.
 """
@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import build_config
-from atft_hpo.data.panel import Panel
-from atft_hpo.data.styles import Exposures, exposures_of
-from atft_hpo.training.metrics import evaluate_forecast
-from atft_hpo.training.paired import paired_difference
-from atft_hpo.training.series import Floats, daily_correlation, masked_ranks
-from atft_hpo.training.yardsticks import Yardsticks
+from atft_hpo.data.store.panel import Panel
+from atft_hpo.data.targets.styles import Exposures, exposures_of
+from atft_hpo.evaluation.metrics import evaluate_forecast
+from atft_hpo.evaluation.paired import paired_difference
+from atft_hpo.evaluation.series import Floats, daily_correlation, masked_ranks
+from atft_hpo.evaluation.yardsticks import Yardsticks
 from real_stocks.samples import Scores
 
 COST_BPS: Final = 10.0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from atft_hpo.config.data_schema import SplitConfig
-from atft_hpo.data.splits import MIN_RANGE_DAYS, date_split
+from atft_hpo.data.sampling.splits import MIN_RANGE_DAYS, date_split
 from atft_hpo.errors import DataError
 
 EMBARGO_DAYS: Final = 5

@@ -6,11 +6,11 @@ averaged where the study averages (swa_main.pt), never those of the best validat
 
 from typing import Final
 
-from atft_hpo.data.slices import SliceSource
+from atft_hpo.data.sampling.slices import SliceSource
 from atft_hpo.paths import RunPaths
-from atft_hpo.training.forecast import forecast_panel, load_model
-from atft_hpo.training.loop import run_phases
-from atft_hpo.training.report import Decision
+from atft_hpo.training.forecasting.forecast import forecast_panel, load_model
+from atft_hpo.training.plan.epoch_report import Decision
+from atft_hpo.training.run.loop import run_phases
 from real_stocks.samples import Scores, Task
 
 SECTIONS: Final = (

@@ -17,8 +17,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import build_config
-from atft_hpo.data.batch import Batch
-from atft_hpo.data.slices import SliceSource
+from atft_hpo.data.sampling.batch import Batch
+from atft_hpo.data.sampling.slices import SliceSource
 from real_stocks.nets import NETS
 from real_stocks.samples import Scores, Task
 

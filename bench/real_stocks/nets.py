@@ -2,7 +2,7 @@
 
     score_SNQ = Lstm(features=96, horizons=2)(batch)
 
-Each takes a slice as the product cuts it (`data.batch.Batch`) and forecasts its S days.
+Each takes a slice as the product cuts it (`data.sampling.batch.Batch`) and forecasts its S days.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
 from torch import Tensor, nn
 
-from atft_hpo.data.batch import Batch
-from atft_hpo.data.edges import EDGE_ATTRIBUTES
+from atft_hpo.data.sampling.batch import Batch
+from atft_hpo.data.sampling.edges import EDGE_ATTRIBUTES
 from atft_hpo.model.graph import DenseGATv2
 
 HIDDEN: Final = 32

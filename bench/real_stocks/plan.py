@@ -16,7 +16,7 @@ import torch
 import atft_hpo
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import load_config, nearest
-from atft_hpo.data.panel import Panel
+from atft_hpo.data.store.panel import Panel
 from atft_hpo.errors import ConfigError
 from real_stocks.folds import EMBARGO_DAYS
 from real_stocks.models import MODELS

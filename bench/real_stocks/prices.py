@@ -12,7 +12,7 @@ import polars as pl
 from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import nearest, with_values
-from atft_hpo.data.prices import REQUIRED_COLUMNS
+from atft_hpo.data.ingest.prices import REQUIRED_COLUMNS
 from atft_hpo.errors import ConfigError, DataError
 
 

@@ -17,15 +17,15 @@ import numpy as np
 from sqlalchemy import Connection, update
 
 from atft_hpo.search.outcome import Outcome
-from atft_hpo.service.asking import Asker
-from atft_hpo.service.assignment import read_assignment
-from atft_hpo.service.leases import Claim, LeaseTimes, claim, conclude, note_started, renew
-from atft_hpo.service.live import PlainView
-from atft_hpo.service.reporter import EpochReporter
-from atft_hpo.service.storage import Database
-from atft_hpo.service.study import OpenStudy
-from atft_hpo.service.tables import epoch_table
-from atft_hpo.service.telling import tell_finished
+from atft_hpo.service.database.connection import Database
+from atft_hpo.service.database.tables import epoch_table
+from atft_hpo.service.optuna_bridge.ask import Asker
+from atft_hpo.service.optuna_bridge.tell import tell_finished
+from atft_hpo.service.output.live import PlainView
+from atft_hpo.service.queue.leases import Claim, LeaseTimes, claim, conclude, note_started, renew
+from atft_hpo.service.studies.study import OpenStudy
+from atft_hpo.service.trial.assignment import read_assignment
+from atft_hpo.service.trial.on_epoch import EpochReporter
 from search_overhead.history import report_of, steps_of
 
 TIMES = LeaseTimes()

@@ -2,8 +2,8 @@
 
     panel = write_panel(Path("/tmp/big"), days=2370, stocks=1959, config=config.data)
 
-It has the features that the product makes from prices (`data.catalogue`), each drawn as normalised
-features are, N(0, 1); sectors; one-day returns of a common factor and noise; and labels.
+It has the features that the product makes from prices (`data.features.catalogue`), each drawn as
+normalised features are, N(0, 1); sectors; one-day returns of a common factor and noise; and labels.
 """
 
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from atft_hpo.config.data_schema import DataConfig
-from atft_hpo.data.catalogue import catalogue
-from atft_hpo.data.panel import (
+from atft_hpo.data.features.catalogue import catalogue
+from atft_hpo.data.store.panel import (
     STORE_VERSION,
     UNKNOWN_SECTOR,
     FeatureSpec,
@@ -24,7 +24,7 @@ from atft_hpo.data.panel import (
     PanelManifest,
     features_sha256,
 )
-from atft_hpo.data.store_files import staged_store, write_file
+from atft_hpo.data.store.store_files import staged_store, write_file
 from atft_hpo.paths import PanelPaths
 
 SECTORS = 33

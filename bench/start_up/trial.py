@@ -17,9 +17,9 @@ MARKS = "MARKS "
 def main(arguments: Sequence[str]) -> int:
     """The trial process, up to its first step."""
     marks = {"forked": time.monotonic()}
-    from atft_hpo.data.panel import Panel
-    from atft_hpo.service import trial_process
-    from atft_hpo.training import epoch, loop
+    from atft_hpo.data.store.panel import Panel
+    from atft_hpo.service.trial import trial_process
+    from atft_hpo.training.run import epoch, loop
 
     def end_here() -> None:
         print(MARKS + json.dumps(marks), flush=True)

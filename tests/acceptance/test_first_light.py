@@ -22,7 +22,7 @@ import torch
 
 from atft_hpo.config.toml import load_config
 from atft_hpo.paths import Volume
-from atft_hpo.training.checkpoint import load_checkpoint
+from atft_hpo.training.state.checkpoint import load_checkpoint
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(600)]
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from atft_hpo.service.epochs import Standing, epoch_row, write_epoch
-from atft_hpo.service.leases import Claim, Lease, LeaseTimes, claim
-from atft_hpo.service.storage import Database
-from atft_hpo.training.report import EpochReport
+from atft_hpo.service.database.connection import Database
+from atft_hpo.service.database.epoch_rows import Standing, epoch_row, write_epoch
+from atft_hpo.service.queue.leases import Claim, Lease, LeaseTimes, claim
+from atft_hpo.training.plan.epoch_report import EpochReport
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from sqlalchemy import text
 
 from atft_hpo.errors import StudyError
 from atft_hpo.search.outcome import Outcome
-from atft_hpo.service.leases import (
+from atft_hpo.service.database.connection import Database
+from atft_hpo.service.queue.leases import (
     _RENEW,
     Claim,
     Idle,
@@ -18,8 +19,7 @@ from atft_hpo.service.leases import (
     renew,
     requeue,
 )
-from atft_hpo.service.requests import request_cancel, request_stop
-from atft_hpo.service.storage import Database
+from atft_hpo.service.queue.operator import request_cancel, request_stop
 
 pytestmark = pytest.mark.postgres
 TIMES = LeaseTimes()

@@ -7,12 +7,12 @@ from rich.console import Console
 from rich.live import Live
 
 from atft_hpo.search.outcome import Outcome
-from atft_hpo.service.asking import Asker
-from atft_hpo.service.epochs import Standing
-from atft_hpo.service.leases import Claim, conclude
-from atft_hpo.service.live import LiveView, PlainView, open_view
-from atft_hpo.service.storage import Database
-from atft_hpo.service.telling import tell_finished
+from atft_hpo.service.database.connection import Database
+from atft_hpo.service.database.epoch_rows import Standing
+from atft_hpo.service.optuna_bridge.ask import Asker
+from atft_hpo.service.optuna_bridge.tell import tell_finished
+from atft_hpo.service.output.live import LiveView, PlainView, open_view
+from atft_hpo.service.queue.leases import Claim, conclude
 
 pytestmark = pytest.mark.postgres
 MakeStudy = Callable[..., Any]

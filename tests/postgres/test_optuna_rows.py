@@ -14,13 +14,13 @@ from sqlalchemy.exc import OperationalError
 from atft_hpo.config.settings import Settings
 from atft_hpo.search.samplers import make_sampler
 from atft_hpo.search.space import suggest
-from atft_hpo.service.asking import Asker
-from atft_hpo.service.assignment import read_assignment
-from atft_hpo.service.leases import Claim, LeaseTimes, claim
-from atft_hpo.service.one_ask import OneAsk
-from atft_hpo.service.reporter import EpochReporter
-from atft_hpo.service.storage import Database, attach_database
-from atft_hpo.service.study import optuna_study
+from atft_hpo.service.database.connection import Database, attach_database
+from atft_hpo.service.optuna_bridge.ask import Asker
+from atft_hpo.service.optuna_bridge.batched_storage import OneAsk
+from atft_hpo.service.queue.leases import Claim, LeaseTimes, claim
+from atft_hpo.service.studies.study import optuna_study
+from atft_hpo.service.trial.assignment import read_assignment
+from atft_hpo.service.trial.on_epoch import EpochReporter
 
 pytestmark = pytest.mark.postgres
 MakeStudy = Callable[..., Any]

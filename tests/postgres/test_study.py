@@ -6,9 +6,9 @@ import pytest
 
 from atft_hpo.config.toml import load_config, with_values
 from atft_hpo.errors import StudyError, VolumeError
-from atft_hpo.service.requests import request_stop
-from atft_hpo.service.storage import Database
-from atft_hpo.service.study import create_or_continue, open_study, resume_study
+from atft_hpo.service.database.connection import Database
+from atft_hpo.service.queue.operator import request_stop
+from atft_hpo.service.studies.study import create_or_continue, open_study, resume_study
 
 pytestmark = pytest.mark.postgres
 MakeStudy = Callable[..., Any]

@@ -10,13 +10,13 @@ import pytest
 
 from atft_hpo.config.settings import Settings
 from atft_hpo.config.toml import load_config
-from atft_hpo.service import trial_process
-from atft_hpo.service.asking import Asker
-from atft_hpo.service.exits import Exit
-from atft_hpo.service.leases import Claim, requeue
-from atft_hpo.service.requests import request_cancel
-from atft_hpo.service.storage import Database
-from atft_hpo.training.report import Decision
+from atft_hpo.service.database.connection import Database
+from atft_hpo.service.optuna_bridge.ask import Asker
+from atft_hpo.service.process.exit_codes import Exit
+from atft_hpo.service.queue.leases import Claim, requeue
+from atft_hpo.service.queue.operator import request_cancel
+from atft_hpo.service.trial import trial_process
+from atft_hpo.training.plan.epoch_report import Decision
 
 pytestmark = pytest.mark.postgres
 MakeStudy = Callable[..., Any]

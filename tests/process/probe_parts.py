@@ -4,7 +4,7 @@ import os
 import signal
 from multiprocessing.connection import Connection
 
-from atft_hpo.service.side_by_side import Answer, Part
+from atft_hpo.service.capacity.probe_processes import Answer, Part
 
 
 def lacks_memory(part: Part, line: Connection) -> None:

@@ -18,8 +18,14 @@ import numpy as np
 from atft_hpo.config.schema import Config
 from atft_hpo.errors import CheckpointError, HealthGateError, NonFiniteError
 from atft_hpo.paths import RunPaths
-from atft_hpo.service import trial_process
-from atft_hpo.training.report import DailySeries, Decision, Ending, EpochReport, TrainingResult
+from atft_hpo.service.trial import trial_process
+from atft_hpo.training.plan.epoch_report import (
+    DailySeries,
+    Decision,
+    Ending,
+    EpochReport,
+    TrainingResult,
+)
 
 DAYS = np.arange("2020-01-01", "2020-03-01", dtype="datetime64[D]")
 
@@ -68,7 +74,7 @@ def fake_report(
 
 
 class QuickWork:
-    """`service.work.Work` without torch: a checkpoint is the number of epochs done."""
+    """`service.trial.training.Work` without torch: a checkpoint is the number of epochs done."""
 
     def open_panel(self, path: Path) -> Any:
         return None

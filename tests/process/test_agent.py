@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import text
 
 from atft_hpo.errors import VolumeError
-from atft_hpo.service.agent import Agent, Farewell
-from atft_hpo.service.leases import LeaseTimes
-from atft_hpo.service.requests import request_cancel, request_stop
-from atft_hpo.service.storage import Database
-from atft_hpo.service.study import optuna_study
+from atft_hpo.service.agent.agent import Agent, Farewell
+from atft_hpo.service.database.connection import Database
+from atft_hpo.service.queue.leases import LeaseTimes
+from atft_hpo.service.queue.operator import request_cancel, request_stop
+from atft_hpo.service.studies.study import optuna_study
 
 pytestmark = pytest.mark.postgres
 TRIALS = "SELECT * FROM atft_trial ORDER BY slot"

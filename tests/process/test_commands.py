@@ -20,11 +20,11 @@ from atft_hpo.cli import app as cli
 from atft_hpo.config.settings import Settings
 from atft_hpo.config.toml import dump_config
 from atft_hpo.errors import ConfigError
-from atft_hpo.service.agent import Farewell
-from atft_hpo.service.closing import close_session
-from atft_hpo.service.dashboard import make_dashboard, serve
-from atft_hpo.service.launchers import LocalLauncher
-from atft_hpo.service.storage import Database
+from atft_hpo.service.agent.agent import Farewell
+from atft_hpo.service.database.connection import Database
+from atft_hpo.service.output.dashboard import make_dashboard, serve
+from atft_hpo.service.output.session_summary import close_session
+from atft_hpo.service.process.launchers import LocalLauncher
 
 pytestmark = pytest.mark.postgres
 MakeConfig = Callable[..., Any]
@@ -40,7 +40,7 @@ def invoke(
     monkeypatch.setenv("ATFT_HPO_VOLUME", str(settings.volume.root))
     monkeypatch.setenv("ATFT_HPO_DEVICE", "cpu")
     quick = partial(LocalLauncher, main=quick_trial.main, preload=())
-    monkeypatch.setattr("atft_hpo.service.session.LocalLauncher", quick)
+    monkeypatch.setattr("atft_hpo.service.agent.session.LocalLauncher", quick)
     panel = SimpleNamespace(root=settings.volume.root / "panels" / "p", fingerprint="f" * 64)
     monkeypatch.setattr("atft_hpo.cli.studies.build_panel", lambda *_: panel)
     monkeypatch.setattr(cli, "_debug", [])

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from atft_hpo.service.agent import Agent
-from atft_hpo.service.storage import Database
+from atft_hpo.service.agent.agent import Agent
+from atft_hpo.service.database.connection import Database
 
 pytestmark = pytest.mark.postgres
 TRIALS = "SELECT * FROM atft_trial ORDER BY slot"

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from atft_hpo.config.settings import Settings
-from atft_hpo.service.storage import Database
-from atft_hpo.service.study import optuna_study
+from atft_hpo.service.database.connection import Database
+from atft_hpo.service.studies.study import optuna_study
 
 pytestmark = pytest.mark.postgres
 QUICK_AGENT = Path(__file__).with_name("quick_agent.py")

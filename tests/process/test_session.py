@@ -8,10 +8,10 @@ import pytest
 from told_probe import ToldProbe, failing, on_a_cpu, on_a_gpu
 
 from atft_hpo.config.settings import Settings
-from atft_hpo.service import session
-from atft_hpo.service.slots import Place
-from atft_hpo.service.storage import Database
-from atft_hpo.service.study import open_study
+from atft_hpo.service.agent import session
+from atft_hpo.service.capacity.places import Place
+from atft_hpo.service.database.connection import Database
+from atft_hpo.service.studies.study import open_study
 
 pytestmark = pytest.mark.postgres
 

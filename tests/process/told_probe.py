@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from atft_hpo.service.density import Layout, Measured, ProbeFailedError
+from atft_hpo.service.capacity.density import Layout, Measured, ProbeFailedError
 
 
 class ToldProbe:

@@ -9,10 +9,10 @@ import pytest
 
 from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.config.model_schema import TreesConfig
-from atft_hpo.data.pack import pack_table
-from atft_hpo.data.panel import Panel
-from atft_hpo.model.trees import Stack, Table
-from atft_hpo.training.boosting import fit_stack
+from atft_hpo.data.store.pack import pack_table
+from atft_hpo.data.store.panel import Panel
+from atft_hpo.model.forest import Stack, Table
+from atft_hpo.training.fit_trees import fit_stack
 
 TREES = TreesConfig(rounds=12, learning_rate=0.2, leaves=4, l2=1.0, blocks=3, bags=2)
 

@@ -7,8 +7,8 @@ import torch
 
 import epoch_end
 from atft_hpo.config.toml import load_config, with_values
-from atft_hpo.training.checkpoint import load_checkpoint
-from atft_hpo.training.metrics import evaluate_forecast
+from atft_hpo.evaluation.metrics import evaluate_forecast
+from atft_hpo.training.state.checkpoint import load_checkpoint
 
 SMALL = {
     "data.features.limit": 12, "graph.window_days": 20, "slices.days": 40,

@@ -10,9 +10,9 @@ import typer
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import with_values
-from atft_hpo.data.panel import Panel
 from atft_hpo.data.prepare import prepare_panel
-from atft_hpo.data.synthetic_parts import PART_FEATURES, PART_SHARES
+from atft_hpo.data.store.panel import Panel
+from atft_hpo.data.synthetic.planted_parts import PART_FEATURES, PART_SHARES
 from atft_hpo.paths import Volume
 from planted_truth.ceilings import attainable, part_ceilings
 from planted_truth.findings import (

@@ -51,7 +51,7 @@ def test_unreachable_database_is_masked(invoke: Invoke, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("days", ["yesterday", "2018-01-01", "2018-01-01:soon"])
 def test_wrong_days(invoke: Invoke, days: str) -> None:
-    from atft_hpo.cli.training import chosen_days
+    from atft_hpo.cli.model import chosen_days
 
     with pytest.raises(ConfigError, match="expected validation, test, or FROM:TO"):
         chosen_days(days)

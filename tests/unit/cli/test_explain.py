@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from atft_hpo.paths import RunPaths, Volume
-from atft_hpo.training.checkpoint import checkpoint_sha256
+from atft_hpo.training.state.checkpoint import checkpoint_sha256
 
 Invoke = Callable[..., Any]
 CONFIG = """

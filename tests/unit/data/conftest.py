@@ -14,8 +14,8 @@ from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import build_config
 from atft_hpo.config.training_schema import PHASE_NAMES
-from atft_hpo.data.pack import pack_table
-from atft_hpo.data.panel import Panel
+from atft_hpo.data.store.pack import pack_table
+from atft_hpo.data.store.panel import Panel
 
 TEST_DATA_VARIABLE = "ATFT_HPO_TEST_DATA"
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from atft_hpo.config.model_schema import FanConfig, GatConfig, ModelConfig, SanConfig, TreesConfig
-from atft_hpo.data.batch import Batch
+from atft_hpo.data.sampling.batch import Batch
 from atft_hpo.model.atft import ATFT, MODULES, ModelInputs
 
 STOCKS, FEATURES, FAN_COLUMNS, HORIZONS, SECTORS, LOOKBACK = 7, 9, (2, 5, 6), 2, 3, 8
@@ -124,7 +124,7 @@ def cut() -> Callable[[Batch, int, int], Batch]:
 @pytest.fixture(scope="session")
 def run_kernels() -> Callable[..., str]:
     """`interpreted.py` in a process of its own, with these arguments; returns what it printed."""
-    script = Path(__file__).with_name("interpreted.py")
+    script = Path(__file__).with_name("kernels") / "interpreted.py"
 
     def run(*arguments: str, **environment: str) -> str:
         command = [sys.executable, str(script), *arguments]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from atft_hpo.config.model_schema import GatConfig, ModelConfig
-from atft_hpo.data.batch import Batch
+from atft_hpo.data.sampling.batch import Batch
 from atft_hpo.errors import ConfigError
 from atft_hpo.model.atft import ATFT, KEPT_SHARE, MODULES, ModelInputs
 from atft_hpo.model.heads import Forecast

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from atft_hpo.errors import ConfigError
 from atft_hpo.model.compiled import compile_parts
-from atft_hpo.model.grouped import in_blocks
+from atft_hpo.model.kernels.grouped import in_blocks
 
 
 @pytest.mark.filterwarnings("ignore")  # torch has some of its own while it compiles

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from atft_hpo.model.kernels.tabulated import KNOTS
 from atft_hpo.model.selection import VariableSelection
-from atft_hpo.model.tabulated import KNOTS
 
 FEATURES, COLUMNS, HIDDEN = 7, (4, 1), 6
 

@@ -12,7 +12,7 @@ import pytest
 from atft_hpo.config.toml import dump_config, with_values
 from atft_hpo.errors import ConfigError, DataError
 from atft_hpo.results.backtest import backtest
-from atft_hpo.training.checkpoint import load_checkpoint, save_checkpoint
+from atft_hpo.training.state.checkpoint import load_checkpoint, save_checkpoint
 
 
 def test_validation_is_reproduced(trained: Any, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from atft_hpo.config.toml import parse_config
 from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.search.records import EpochRecord, TrialRecord
-from atft_hpo.training.report import STEPS_PER_PHASE, DailySeries
+from atft_hpo.training.plan.epoch_report import STEPS_PER_PHASE, DailySeries
 
 SPACE = """
 study.name = "tiny"

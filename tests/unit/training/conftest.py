@@ -11,8 +11,8 @@ import torch
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import build_config
-from atft_hpo.data.pack import pack_table
-from atft_hpo.data.panel import Panel
+from atft_hpo.data.store.pack import pack_table
+from atft_hpo.data.store.panel import Panel
 
 DAYS, STOCKS = 170, 30
 TINY: dict[str, Any] = {

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from atft_hpo.config.schema import Config
-from atft_hpo.data.panel import Panel
 from atft_hpo.data.prepare import prepare_panel
+from atft_hpo.data.store.panel import Panel
 from atft_hpo.paths import Volume
 from real_stocks.plan import Plan
 from real_stocks.samples import Setup, Task

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atft_hpo.data.splits import date_split
+from atft_hpo.data.sampling.splits import date_split
 from atft_hpo.errors import DataError
 from real_stocks.folds import split_for, test_fold, walk_forward
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from atft_hpo.training.series import Floats
+from atft_hpo.evaluation.series import Floats
 from real_stocks.comparison import compare, controls_hold, targets
 from real_stocks.evaluation import Skill
 from real_stocks.folds import walk_forward

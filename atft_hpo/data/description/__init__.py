@@ -1,0 +1,1 @@
+"""What a panel holds, and whether a feature knows the future."""

@@ -1,0 +1,223 @@
+"""A wide table of features from daily prices: OHLCV Parquet in, tidy Parquet out.
+
+    build_features(Path("daily.parquet"), Path("features"), config.data.features, print)
+    for doc in catalogue(config.data.features): print(doc.name, doc.formula)
+
+`prices.py` says what the input must be. Output: a directory of part-*.parquet with columns date,
+code, sector (if any), alive, close (adjusted), traded_value (for style exposures, not a feature)
+and float32 features `<family>__<name>`, sorted by (code, date). Every feature at day t reads days
+≤ t only; windows run over a stock's own rows and give null until they are full; no value is
+infinite. Nothing is normalised: the panel store does.
+
+Work goes by pieces of whole stocks, so memory does not grow with features times rows; quantities
+that are ranked across the market are computed ahead and kept, one float32 a row.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from atft_hpo.config.data_schema import FeaturesConfig
+from atft_hpo.data.features.benchmarks import Benchmarks, benchmarks
+from atft_hpo.data.features.catalogue import FeatureDoc, catalogue
+from atft_hpo.data.features.cross_section import CrossSection
+from atft_hpo.data.features.families import features_of
+from atft_hpo.data.features.families.kind import Feature
+from atft_hpo.data.features.families.price_history import Block, History
+from atft_hpo.data.ingest.prices import Prices, Progress, read_prices
+from atft_hpo.errors import DataError, VolumeError
+
+__all__ = ["FeatureDoc", "build_features", "catalogue"]
+
+_PIECE_CELLS = 100_000
+"""(stock, row) cells per piece: some 250 MB of working memory and 140 MB of output."""
+_Floats = NDArray[np.float32]
+
+
+def silent(_: str) -> None:
+    """Says nothing."""
+
+
+def build_features(
+    source: Path,
+    out: Path,
+    config: FeaturesConfig,
+    progress: Progress = silent,
+    threads: int | None = None,
+) -> Path:
+    """Features of the prices in `source`, as a directory `out` of Parquet files; returns `out`.
+
+    Args:
+        progress: told in words how far the work is, and what was mended in the input.
+        threads: pieces worked on at once; one per core, at most 8, when absent.
+
+    Raises:
+        ConfigError: an unknown family, or no feature is left.
+        DataError: the input cannot be used (see `read_prices`), or `out` exists.
+        VolumeError: `out` cannot be written.
+    """
+    features_of(config)
+    if out.exists():
+        raise DataError(f"{out}: exists already; remove it or give another place")
+    prices = read_prices(source, config.universe_column, progress)
+    builder = _Builder(prices, features_of(config, bool(prices.sector_names)))
+    if not prices.sector_names:
+        progress("no sector column: features relative to the sector are left out")
+    with _staged(out) as stage, ThreadPoolExecutor(threads or min(os.cpu_count() or 1, 8)) as pool:
+        builder.rank(pool)
+        pieces = builder.pieces
+        written = pool.map(builder.write, pieces, [stage / _part(i) for i in range(len(pieces))])
+        for done, _ in enumerate(written, start=1):
+            progress(f"features: piece {done} of {len(pieces)}")
+    return out
+
+
+def _part(number: int) -> str:
+    return f"part-{number:05d}.parquet"
+
+
+class _Builder:
+    """Computes features of pieces: ranges of stocks."""
+
+    def __init__(self, prices: Prices, features: Sequence[Feature]) -> None:
+        self.pieces = list(_pieces(np.diff(prices.starts)))
+        self._prices = prices
+        self._features = features
+        self._benchmarks: Benchmarks = benchmarks(prices)
+        self._ranks: dict[str, _Floats] = {}
+
+    def rank(self, pool: ThreadPoolExecutor) -> None:
+        """Percentiles of the ranked features, kept as one float32 a row."""
+        ranked = [f for f in self._features if f.kind.ranked]
+        self._ranks = {f.name: np.empty(len(self._prices.day_R), np.float32) for f in ranked}
+
+        def quantities(piece: range) -> None:
+            history = self._history(piece)
+            for feature in ranked:
+                rows = slice(self._prices.starts[piece.start], self._prices.starts[piece.stop])
+                self._ranks[feature.name][rows] = self._rows(piece, feature.compute(history))
+
+        list(pool.map(quantities, self.pieces))
+        universe = CrossSection(self._prices)
+        list(pool.map(universe.rank, self._ranks.values()))
+
+    def write(self, piece: range, path: Path) -> None:
+        """Write the table of a piece of stocks."""
+        prices, history = self._prices, self._history(piece)
+        rows = slice(prices.starts[piece.start], prices.starts[piece.stop])
+        columns = _key_columns(prices, piece, rows)
+        for feature in self._features:
+            if feature.kind.ranked:
+                values = self._ranks[feature.name][rows]
+            else:
+                values = self._rows(piece, feature.compute(history))
+            columns[feature.name] = _finite(values)
+        texts = [name for name in ("code", "sector") if name in columns]
+        table = pa.table(columns)
+        pq.write_table(
+            table, path, compression="none", use_dictionary=texts, write_statistics=False
+        )
+
+    def _history(self, piece: range) -> History:
+        prices = self._prices
+        return History(
+            Block(
+                open_NT=self._block(piece, prices.open_R),
+                high_NT=self._block(piece, prices.high_R),
+                low_NT=self._block(piece, prices.low_R),
+                close_NT=self._block(piece, prices.close_R),
+                volume_NT=self._block(piece, prices.volume_R),
+                day_NT=self._block(piece, prices.day_R, -1),
+                dates=prices.dates,
+                market_NT=self._block(piece, self._benchmarks.market_R),
+                sector_NT=self._block(piece, self._benchmarks.sector_R),
+            )
+        )
+
+    def _block(self, piece: range, value_R: NDArray[Any], empty: float = np.nan) -> NDArray[Any]:
+        """[N, T] own rows of each stock of the piece, `empty` after the last."""
+        starts = self._prices.starts[piece.start : piece.stop + 1]
+        longest = int(np.diff(starts).max())
+        out_NT = np.full((len(piece), longest), empty, dtype=value_R.dtype)
+        for n, (start, stop) in enumerate(pairwise(starts)):
+            out_NT[n, : stop - start] = value_R[start:stop]
+        return out_NT
+
+    def _rows(self, piece: range, x_NT: NDArray[np.float64]) -> _Floats:
+        """The values at the stocks' rows, one after another."""
+        lengths = np.diff(self._prices.starts[piece.start : piece.stop + 1])
+        value_R = np.empty(lengths.sum(), np.float32)
+        stops = np.cumsum(lengths)
+        with np.errstate(over="ignore"):
+            for n, (stop, length) in enumerate(zip(stops, lengths, strict=True)):
+                value_R[stop - length : stop] = x_NT[n, :length]
+        return value_R
+
+
+def _pieces(lengths: NDArray[np.int64]) -> Iterator[range]:
+    """Ranges of stocks whose padded block stays within _PIECE_CELLS (one stock at least)."""
+    start, longest = 0, 0
+    for stock, length in enumerate(lengths):
+        longest = max(longest, int(length))
+        if stock > start and (stock + 1 - start) * longest > _PIECE_CELLS:
+            yield range(start, stock)
+            start, longest = stock, int(length)
+    yield range(start, len(lengths))
+
+
+def _key_columns(prices: Prices, piece: range, rows: slice) -> dict[str, pa.Array]:
+    lengths = np.diff(prices.starts[piece.start : piece.stop + 1])
+    stock = np.repeat(np.arange(len(piece), dtype=np.int32), lengths)
+    columns = {
+        "date": pa.array(prices.dates[prices.day_R[rows]]),
+        "code": _texts(stock, prices.codes[piece.start : piece.stop]),
+    }
+    if prices.sector_names:
+        columns["sector"] = _texts(prices.sector_R[rows], prices.sector_names)
+    columns["alive"] = pa.array(prices.alive_R[rows])
+    columns["close"] = pa.array(prices.close_R[rows])
+    value_R = prices.traded_value_R[rows]
+    columns["traded_value"] = pa.array(value_R, mask=~np.isfinite(value_R))
+    return columns
+
+
+def _finite(value_R: _Floats) -> pa.Array:
+    """The values without a copy, null where they are not finite."""
+    finite_R = np.isfinite(value_R)
+    nulls = len(value_R) - int(np.count_nonzero(finite_R))
+    valid = pa.py_buffer(np.packbits(finite_R, bitorder="little")) if nulls else None
+    content = [valid, pa.py_buffer(value_R)]
+    return pa.Array.from_buffers(pa.float32(), len(value_R), content, nulls)
+
+
+def _texts(numbers: NDArray[np.int32], names: tuple[str, ...]) -> pa.Array:
+    indices = pa.array(numbers, mask=numbers < 0)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string())).cast(pa.string())
+
+
+@contextmanager
+def _staged(out: Path) -> Iterator[Path]:
+    """A directory beside `out` that takes its name when the block ends well, and vanishes else."""
+    stage = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        stage.mkdir(parents=True)
+        yield stage
+        stage.rename(out)
+    except OSError as error:
+        raise VolumeError(
+            f"{out}: cannot be written ({error.strerror or error}); "
+            "free space or give another place"
+        ) from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)

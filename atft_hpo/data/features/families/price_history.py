@@ -1,0 +1,254 @@
+"""The price history of a block of stocks: base series of which all features are formulas.
+
+Prices are adjusted, and enter as logarithms relative to each stock's first close: multiplying a
+stock's whole price history by a number changes none of these series.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atft_hpo.data.features.families.trailing import Array, Trailing, log, ratio
+
+_ROUNDING = 1e-13
+"""An excess return this small is zero up to rounding (a stock that is its whole sector)."""
+_PERFECT_FIT = 1e-9
+"""A share of variance this small is unexplained by rounding only."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Own rows of N stocks, oldest first; NaN (day −1) after a stock's last row."""
+
+    open_NT: Array
+    high_NT: Array
+    low_NT: Array
+    close_NT: Array
+    volume_NT: Array
+    """Traded shares; NaN where unknown."""
+    day_NT: NDArray[np.int32]
+    """Index of the row's date in `dates`."""
+    dates: NDArray[np.datetime64]
+    """[D] ascending."""
+    market_NT: Array
+    """Market log return since the stock's previous row."""
+    sector_NT: Array
+    """Its sector's log return since the stock's previous row; NaN without a sector."""
+
+
+class History:
+    """Series of a block, made when first asked for. o, hi, lo, c: log prices; r: log returns."""
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+
+    @cached_property
+    def c(self) -> Trailing:
+        """Log close."""
+        return Trailing(self._log(self.block.close_NT))
+
+    @cached_property
+    def o(self) -> Trailing:
+        """Log open."""
+        return Trailing(self._log(self.block.open_NT))
+
+    @cached_property
+    def hi(self) -> Trailing:
+        """Log high."""
+        return Trailing(self._log(self.block.high_NT))
+
+    @cached_property
+    def lo(self) -> Trailing:
+        """Log low."""
+        return Trailing(self._log(self.block.low_NT))
+
+    @cached_property
+    def r(self) -> Trailing:
+        """One-row log return."""
+        return Trailing(self.c.change(1))
+
+    @cached_property
+    def overnight(self) -> Trailing:
+        """Previous close to open."""
+        return Trailing(self.o.x - self.c.lag(1))
+
+    @cached_property
+    def intraday(self) -> Trailing:
+        """Open to close."""
+        return Trailing(self.c.x - self.o.x)
+
+    @cached_property
+    def size(self) -> Trailing:
+        """|r|."""
+        return Trailing(np.abs(self.r.x))
+
+    @cached_property
+    def rise(self) -> Trailing:
+        """max(r, 0)."""
+        return Trailing(np.maximum(self.r.x, 0.0))
+
+    @cached_property
+    def up(self) -> Trailing:
+        """1 for r > 0, ½ for r = 0, else 0."""
+        return Trailing(0.5 + 0.5 * np.sign(self.r.x))
+
+    @cached_property
+    def r_square(self) -> Trailing:
+        """r²."""
+        return Trailing(self.r.x**2)
+
+    @cached_property
+    def overnight_square(self) -> Trailing:
+        """(o[t] − c[t−1])²."""
+        return Trailing(self.overnight.x**2)
+
+    @cached_property
+    def intraday_square(self) -> Trailing:
+        """(c − o)²."""
+        return Trailing(self.intraday.x**2)
+
+    @cached_property
+    def fall_square(self) -> Trailing:
+        """min(r, 0)²."""
+        return Trailing(np.minimum(self.r.x, 0.0) ** 2)
+
+    @cached_property
+    def spread(self) -> Trailing:
+        """High–low range h − l."""
+        return Trailing(self.hi.x - self.lo.x)
+
+    @cached_property
+    def spread_square(self) -> Trailing:
+        """(h − l)²."""
+        return Trailing(self.spread.x**2)
+
+    @cached_property
+    def garman_klass(self) -> Trailing:
+        """Garman & Klass (1980), eq. 20 without the cross term: ½(h−l)² − (2 ln 2 − 1)(c−o)²."""
+        return Trailing(0.5 * self.spread.x**2 - (2 * np.log(2) - 1) * self.intraday.x**2)
+
+    @cached_property
+    def rogers_satchell(self) -> Trailing:
+        """Rogers & Satchell (1991): (h−o)(h−c) + (l−o)(l−c)."""
+        h, low, o, c = self.hi.x, self.lo.x, self.o.x, self.c.x
+        return Trailing((h - o) * (h - c) + (low - o) * (low - c))
+
+    @cached_property
+    def true_range(self) -> Trailing:
+        """Wilder's true range of log prices: max(h, c[t−1]) − min(l, c[t−1])."""
+        before = self.c.lag(1)
+        return Trailing(np.maximum(self.hi.x, before) - np.minimum(self.lo.x, before))
+
+    @cached_property
+    def volume(self) -> Trailing:
+        """Traded shares."""
+        return Trailing(self.block.volume_NT)
+
+    @cached_property
+    def log_volume(self) -> Trailing:
+        """ln(1 + V)."""
+        return Trailing(np.log1p(self.block.volume_NT))
+
+    @cached_property
+    def volume_change(self) -> Trailing:
+        """Change of ln(1 + V)."""
+        return Trailing(self.log_volume.change(1))
+
+    @cached_property
+    def dollars(self) -> Trailing:
+        """Traded value V·C. Not free of the price's scale: use in ratios only."""
+        return Trailing(self.block.volume_NT * self.block.close_NT)
+
+    @cached_property
+    def signed_volume(self) -> Trailing:
+        """sign(r)·V."""
+        return Trailing(np.sign(self.r.x) * self.block.volume_NT)
+
+    @cached_property
+    def money_flow(self) -> Trailing:
+        """Chaikin's flow: V · (2c − h − l)/(h − l), 0 on a day without range."""
+        place = ratio(2 * self.c.x - self.hi.x - self.lo.x, self.spread.x)
+        return Trailing(np.where(self.spread.x == 0, 0.0, place) * self.block.volume_NT)
+
+    @cached_property
+    def vol_5d(self) -> Trailing:
+        """Standard deviation of r over 5 rows, as a series."""
+        return Trailing(self.r.std(5))
+
+    @cached_property
+    def r_before(self) -> Trailing:
+        """r[t − 1]."""
+        return Trailing(self.r.lag(1))
+
+    @cached_property
+    def market(self) -> Trailing:
+        """Market return m."""
+        return Trailing(self.block.market_NT)
+
+    @cached_property
+    def market_before(self) -> Trailing:
+        """m[t − 1]."""
+        return Trailing(self.market.lag(1))
+
+    @cached_property
+    def market_fall(self) -> Trailing:
+        """min(m, 0)."""
+        return Trailing(np.minimum(self.market.x, 0.0))
+
+    @cached_property
+    def sector(self) -> Trailing:
+        """Sector return s."""
+        return Trailing(self.block.sector_NT)
+
+    @cached_property
+    def over_market(self) -> "Excess":
+        """Return in excess of the market's."""
+        return Excess(self.r, self.market)
+
+    @cached_property
+    def over_sector(self) -> "Excess":
+        """Return in excess of the sector's."""
+        return Excess(self.r, self.sector)
+
+    def risk(self, w: int) -> Array:
+        """Standard deviation of r over 20 rows, for w rows: std₂₀ · √w."""
+        return np.asarray(self.r.std(20) * np.sqrt(w))
+
+    def dates(self) -> NDArray[np.datetime64]:
+        """[N, T] date of each row; the last date where there is no row."""
+        return self.block.dates[self.block.day_NT]
+
+    def _log(self, price_NT: Array) -> Array:
+        return log(price_NT / self.block.close_NT[:, :1])
+
+
+class Excess:
+    """A return in excess of a benchmark's, and the regression on it, over trailing windows."""
+
+    def __init__(self, r: Trailing, benchmark: Trailing) -> None:
+        self._r, self._benchmark = r, benchmark
+        excess = r.x - benchmark.x
+        self.e = Trailing(np.where(np.abs(excess) < _ROUNDING, 0.0, excess))
+        """r − benchmark."""
+        self.win = Trailing(0.5 + 0.5 * np.sign(self.e.x))
+        """1 for e > 0, ½ for e = 0, else 0."""
+
+    def beta(self, w: int) -> Array:
+        """cov(r, b) / var(b)."""
+        return ratio(self._r.covariance(self._benchmark, w), self._benchmark.variance(w))
+
+    def correlation(self, w: int) -> Array:
+        """Correlation of r and b."""
+        return self._r.correlation(self._benchmark, w)
+
+    def idiosyncratic(self, w: int) -> Array:
+        """Standard deviation of r's part that b does not explain: std(r)·√(1 − ρ²)."""
+        unexplained = 1 - self.correlation(w) ** 2
+        unexplained[unexplained < _PERFECT_FIT] = 0.0
+        return self._r.std(w) * np.sqrt(unexplained)
+
+    def residual(self, w: int) -> Array:
+        """Σ over w rows of r − β·b, β of the same rows."""
+        return self._r.sum(w) - self.beta(w) * self._benchmark.sum(w)

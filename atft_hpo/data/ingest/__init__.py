@@ -1,0 +1,1 @@
+"""Reading tables that people give: which columns, which rows, which prices."""

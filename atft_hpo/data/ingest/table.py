@@ -1,0 +1,235 @@
+"""The tidy input table: which columns mean what, and which row is which (date, code) cell.
+
+`open_table` looks at schemas only; `read_rows` reads the narrow columns (date, code, sector,
+alive, close, targets, …) in one pass and leaves the features to `feature_columns.py`. Both raise
+`DataError` that names file, column, date and count.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from atft_hpo.config.toml import nearest
+from atft_hpo.data.ingest.arrow_values import (
+    Vocabulary,
+    dates_of,
+    flags_of,
+    is_number,
+    numbers_of,
+    without_null,
+)
+from atft_hpo.errors import DataError
+
+BATCH_ROWS = 131_072
+ORACLE_PREFIX = "oracle__"
+_TARGET = re.compile(r"target_(\d+)d")
+_NUMBERS = ("close", "return_1d", "traded_value")
+_RESERVED = ("date", "code", "sector", "alive", *_NUMBERS)
+_BOUNDED_READ: dict[str, Any] = {"buffer_size": 1 << 17, "pre_buffer": False}
+"""With pre_buffer every row group read so far would stay in memory."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The files of a tidy table and what its columns mean."""
+
+    files: tuple[Path, ...]
+    features: tuple[str, ...]
+    """Numeric columns with no other meaning, in the order of the first file."""
+    targets: dict[int, str]
+    """Horizon in days → label column given."""
+    oracle: tuple[str, ...]
+    """Parts of a synthetic market's true forecast, without their prefix."""
+    optional: frozenset[str]
+    """Those of sector, alive, close, return_1d, traded_value that are there."""
+    ignored: tuple[str, ...]
+    """Columns that are neither numeric nor known; reported in the manifest."""
+
+    def batches(self, columns: list[str]) -> Iterator[tuple[Path, pa.RecordBatch]]:
+        """Record batches of at most BATCH_ROWS rows, file after file, always in the same order.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+        for path in self.files:
+            with opened(path) as file:
+                for batch in file.iter_batches(BATCH_ROWS, columns=columns):
+                    yield path, batch
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Every row's cell, and the narrow columns as rows. R rows in the table's order."""
+
+    dates: NDArray[np.datetime64]
+    """[D] ascending."""
+    codes: tuple[str, ...]
+    """[N] ascending."""
+    day_R: NDArray[np.int32]
+    stock_R: NDArray[np.int32]
+    alive_R: NDArray[np.bool_]
+    sector_names: tuple[str, ...]
+    """Ascending; without "unknown"."""
+    sector_R: NDArray[np.int32]
+    """Indices into `sector_names`; -1 where there is none."""
+    rows_of_file: NDArray[np.int64]
+    """Of each file of the table."""
+    numbers: dict[str, NDArray[np.float64]]
+    """close, return_1d, traded_value, target and oracle columns; NaN where null."""
+
+
+def open_table(path: Path, horizons_days: tuple[int, ...]) -> Table:
+    """The table at `path`, a Parquet file or a directory of them.
+
+    Raises:
+        DataError: no Parquet file, a required column is missing, or files differ in columns.
+    """
+    files = _files(path)
+    schemas = {file: _schema(file) for file in files}
+    first = schemas[files[0]]
+    for file, schema in schemas.items():
+        if difference := set(schema.names) ^ set(first.names):
+            raise DataError(
+                f"{file}: columns differ from those of {files[0].name} by "
+                f"{', '.join(sorted(difference)[:5])}; expected the same columns in every file"
+            )
+    return _classify(files, first, horizons_days)
+
+
+def read_rows(table: Table) -> Rows:
+    """One pass over the narrow columns.
+
+    Raises:
+        DataError: dates that cannot be parsed, null keys, duplicate (date, code) rows, no rows.
+    """
+    numeric: list[str] = [name for name in _NUMBERS if name in table.optional]
+    numeric += [*table.targets.values(), *(ORACLE_PREFIX + part for part in table.oracle)]
+    extra = [name for name in ("sector", "alive") if name in table.optional]
+    codes, sectors = Vocabulary(), Vocabulary()
+    parts: dict[str, list[NDArray[Any]]] = {name: [] for name in ("date", "code", *extra, *numeric)}
+    rows_of_file = dict.fromkeys(table.files, 0)
+    for file, batch in table.batches(list(parts)):
+        rows_of_file[file] += batch.num_rows
+        parts["date"].append(dates_of(batch.column("date"), file))
+        parts["code"].append(codes.encode(without_null(batch.column("code"), file)))
+        if "sector" in extra:
+            parts["sector"].append(sectors.encode(batch.column("sector")))
+        if "alive" in extra:
+            parts["alive"].append(flags_of(batch.column("alive"), file))
+        for name in numeric:
+            parts[name].append(numbers_of(batch.column(name), pa.float64()))
+    if not parts["date"]:
+        raise DataError(f"{table.files[0]}: no rows; expected one row per (date, code)")
+    columns = {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    counts = np.array(list(rows_of_file.values()))
+    return _index(columns, numeric, counts, codes, sectors)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[pq.ParquetFile]:
+    """A file of a table.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with pq.ParquetFile(path, **_BOUNDED_READ) as file:
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read as Parquet ({error})") from error
+
+
+def _files(path: Path) -> tuple[Path, ...]:
+    files = tuple(sorted(path.rglob("*.parquet"))) if path.is_dir() else (path,)
+    if not files:
+        raise DataError(f"{path}: no *.parquet file in it; give a Parquet file or a directory")
+    if not files[0].is_file():
+        raise DataError(f"{path}: no such file; give a Parquet file or a directory of them")
+    return files
+
+
+def _schema(file: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(file)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{file}: cannot be read as Parquet ({error})") from error
+
+
+def _classify(files: tuple[Path, ...], schema: pa.Schema, horizons: tuple[int, ...]) -> Table:
+    names = schema.names
+    _require("date", files[0], names)
+    _require("code", files[0], names)
+    targets = {h: f"target_{h}d" for h in horizons if f"target_{h}d" in names}
+    absent = [f"target_{h}d" for h in horizons if h not in targets]
+    if absent and "close" not in names:
+        _require(absent[0], files[0], names, " or column 'close' to derive labels from")
+    features, ignored = [], []
+    for field in schema:
+        if field.name in _RESERVED or field.name.startswith(ORACLE_PREFIX):
+            continue
+        usable = is_number(field.type) and not _TARGET.fullmatch(field.name)
+        if usable:
+            features.append(field.name)
+        elif field.name not in targets.values():
+            ignored.append(field.name)
+    if not features:
+        raise DataError(f"{files[0]}: no numeric feature column; found {', '.join(names)}")
+    oracle = [n.removeprefix(ORACLE_PREFIX) for n in names if n.startswith(ORACLE_PREFIX)]
+    optional = frozenset({"sector", "alive", *_NUMBERS} & set(names))
+    return Table(files, tuple(features), targets, tuple(oracle), optional, tuple(ignored))
+
+
+def _require(column: str, file: Path, names: list[str], alternative: str = "") -> None:
+    if column not in names:
+        raise DataError(
+            f"{file}: no column {column!r}{alternative}; {nearest(column, names, 'columns')}"
+        )
+
+
+def _index(
+    columns: dict[str, NDArray[Any]],
+    numeric: list[str],
+    rows_of_file: NDArray[np.int64],
+    codes: Vocabulary,
+    sectors: Vocabulary,
+) -> Rows:
+    days, day_R = np.unique(columns["date"], return_inverse=True)
+    dates = days.astype("datetime64[D]")
+    code_names, stock_R = codes.ascending(columns["code"])
+    _refuse_duplicates(dates, code_names, day_R, stock_R)
+    unknown = np.full(len(day_R), -1, dtype=np.int32)
+    sector_names, sector_R = sectors.ascending(columns.get("sector", unknown))
+    return Rows(
+        dates=dates,
+        codes=code_names,
+        day_R=day_R.astype(np.int32),
+        stock_R=stock_R,
+        alive_R=columns.get("alive", np.ones(len(day_R), dtype=np.bool_)),
+        sector_names=sector_names,
+        sector_R=sector_R,
+        rows_of_file=rows_of_file,
+        numbers={name: columns[name] for name in numeric},
+    )
+
+
+def _refuse_duplicates(
+    dates: NDArray[np.datetime64],
+    codes: tuple[str, ...],
+    day_R: NDArray[np.int64],
+    stock_R: NDArray[np.int32],
+) -> None:
+    cells, counts = np.unique(day_R.astype(np.int64) * len(codes) + stock_R, return_counts=True)
+    if doubled := int((counts > 1).sum()):
+        day, stock = divmod(int(cells[np.argmax(counts > 1)]), len(codes))
+        raise DataError(
+            f"{doubled} (date, code) pair(s) occur more than once, such as ({dates[day]}, "
+            f"{codes[stock]}); expected one row each: remove the duplicates"
+        )

@@ -1,0 +1,1 @@
+"""Which days and stocks a step takes: splits, cuts, neighbours, slices."""

@@ -1,0 +1,1 @@
+"""The panel store: made from a table, opened memory-mapped."""

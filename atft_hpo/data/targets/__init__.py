@@ -1,0 +1,1 @@
+"""What forecasts are trained on and held against, beyond raw returns."""

@@ -1,0 +1,201 @@
+"""From scores to a daily portfolio return: the one definition that evaluation and backtest share.
+
+    targets = target_weights(score_DN, alive_DN, config.portfolio)
+    held = hold_tranches(targets, horizon_days)
+    series = portfolio_returns(held, one_day_returns_DN, config.portfolio.cost_bps)
+
+Conventions
+- A day's target is dollar-neutral (Σw = 0) with gross exposure 1 (Σ|w| = 1), from scores alone: it
+  never looks at whether a label exists.
+- A day without a target (too few stocks, constant scores) keeps yesterday's weights: no trade.
+- A held stock without a one-day return that day earns nothing; it is neither dropped beforehand
+  (that would look ahead) nor are the others scaled up.
+- The book starts from cash, so the first day's turnover is its gross exposure. Weights are
+  rebalanced to target each day; their drift within a day is not traded.
+
+A differentiable twin for the Sharpe loss is `training.loss.differentiable`; tests hold them equal.
+It does not model market impact, borrow fees or lot sizes.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atft_hpo.config.schema import PortfolioConfig
+from atft_hpo.evaluation.day_blocks import day_blocks
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+MIN_STOCKS: Final = 20
+"""Days with fewer stocks are not scored."""
+VOLATILITY_DAYS: Final = 60
+"""Trailing window of `trailing_volatility`, trading days."""
+DECILES: Final = 10
+BASIS_POINT: Final = 1e-4
+
+
+class PortfolioSeries(NamedTuple):
+    """Daily series [D]; returns are NaN on days when nothing held has a one-day return."""
+
+    gross: Floats
+    """Σ w y, as a share of capital."""
+    net: Floats
+    """`gross` less cost_bps · 1e-4 · turnover."""
+    turnover: Floats
+    """Σ|w_d − w_{d−1}|, with w = 0 before the first day."""
+
+
+def target_weights(
+    score_DN: NDArray[np.floating],
+    alive_DN: Bools,
+    config: PortfolioConfig,
+    risk_DN: NDArray[np.floating] | None = None,
+    min_stocks: int = MIN_STOCKS,
+) -> Floats:
+    """Target weights [D, N] of each day's scores under `config.sizing`.
+
+    Arguments and errors are those of `day_weights`.
+    """
+    return carry_forward(*day_weights(score_DN, alive_DN, config, risk_DN, min_stocks))
+
+
+def day_weights(
+    score_DN: NDArray[np.floating],
+    alive_DN: Bools,
+    config: PortfolioConfig,
+    risk_DN: NDArray[np.floating] | None = None,
+    min_stocks: int = MIN_STOCKS,
+) -> tuple[Floats, Bools]:
+    """Target weights [D, N] of each day by itself, and [D] whether the day has a target.
+
+    `risk_DN` is what `inverse_volatility` (trailing volatility) and `uncertainty` (quantile width)
+    divide by; where it is missing or zero the day's median stands in.
+
+    Raises:
+        ValueError: the sizing needs `risk_DN` and none is given.
+    """
+    tradable_DN = alive_DN & np.isfinite(score_DN)
+    exact_DN = np.where(tradable_DN, score_DN, 0.0).astype(np.float64)
+    if config.sizing == "decile":
+        raw_DN = _deciles(exact_DN, tradable_DN)
+    else:
+        raw_DN = np.clip(_zscore(exact_DN, tradable_DN), -config.clip, config.clip)
+        if config.sizing != "zscore":
+            raw_DN = raw_DN / _risk(risk_DN, tradable_DN, config.sizing)
+    neutral_DN = (raw_DN - _mean(raw_DN, tradable_DN)) * tradable_DN
+    gross_D = np.abs(neutral_DN).sum(axis=1)
+    scored_D = (tradable_DN.sum(axis=1) >= min_stocks) & ~constant_days(exact_DN, tradable_DN)
+    weights_DN = neutral_DN / np.where(gross_D > 0, gross_D, 1.0)[:, None]
+    return weights_DN, scored_D & (gross_D > 0)
+
+
+def carry_forward(weights_DN: Floats, scored_D: Bools) -> Floats:
+    """The weights of each day or, where it has no target, of the last that has one; else 0."""
+    if scored_D.all():
+        return weights_DN
+    last_D = np.maximum.accumulate(np.where(scored_D, np.arange(len(scored_D)), -1))
+    return np.asarray(np.where(last_D[:, None] >= 0, weights_DN[np.maximum(last_D, 0)], 0.0))
+
+
+def hold_tranches(target_DN: Floats, horizon_days: int) -> Floats:
+    """Weights [D, N] held when each day's target is one of `horizon_days` overlapping tranches.
+
+    A tranche opened on day d with 1/h of the capital is held h days, so the book on day d is the
+    mean of the last h targets; on the first h − 1 days the rest is cash (Jegadeesh & Titman 1993).
+    """
+    if horizon_days == 1:
+        return target_DN
+    total_DN = target_DN.cumsum(axis=0)
+    total_DN[horizon_days:] -= total_DN[:-horizon_days].copy()
+    return total_DN / horizon_days
+
+
+def portfolio_returns(
+    weights_DN: Floats, returns_DN: NDArray[np.floating], cost_bps: float
+) -> PortfolioSeries:
+    """Daily returns of the book `weights_DN` marked to market with one-day `returns_DN`.
+
+    `returns_DN[d]` is what a position decided on day d earns in its first day (the label of
+    horizon 1, trading delay included); NaN = missing.
+    """
+    blocks = [_earned(weights_DN, returns_DN, days) for days in day_blocks(len(weights_DN))]
+    gross_D, turnover_D = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    return PortfolioSeries(gross_D, gross_D - cost_bps * BASIS_POINT * turnover_D, turnover_D)
+
+
+def trailing_volatility(
+    returns_DN: NDArray[np.floating], window_days: int = VOLATILITY_DAYS
+) -> Floats:
+    """Root mean square of the last `window_days` known returns, up to and including each day.
+
+    `returns_DN` must be known at day d (close[d] / close[d−1] − 1). NaN with fewer than half a
+    window of known values.
+    """
+    known_DN = np.isfinite(returns_DN)
+    square_DN = np.where(known_DN, returns_DN, 0.0).astype(np.float64) ** 2
+    count_DN = _trailing_sum(known_DN.astype(np.float64), window_days)
+    sum_DN = np.maximum(_trailing_sum(square_DN, window_days), 0.0)
+    enough_DN = count_DN >= window_days / 2
+    return np.where(enough_DN, np.sqrt(sum_DN / np.maximum(count_DN, 1.0)), np.nan)
+
+
+def constant_days(values_DN: NDArray[np.floating], mask_DN: Bools) -> Bools:
+    """[D] True where all masked values of a day are equal (also when there are none)."""
+    masked_DN = np.where(mask_DN, values_DN, np.nan)
+    return np.asarray(~(np.fmax.reduce(masked_DN, axis=1) > np.fmin.reduce(masked_DN, axis=1)))
+
+
+def _earned(
+    weights_DN: Floats, returns_DN: NDArray[np.floating], days: slice
+) -> tuple[Floats, Floats]:
+    """Gross return and turnover of some days."""
+    held_DN, known_DN = weights_DN[days], np.isfinite(returns_DN[days])
+    earned_DN = held_DN * np.where(known_DN, returns_DN[days], 0.0)
+    measured_D = (known_DN & (held_DN != 0.0)).any(axis=1)
+    gross_D = np.where(measured_D, np.where(known_DN, earned_DN, 0.0).sum(axis=1), np.nan)
+    before_DN = (
+        weights_DN[days.start - 1 : days.start] if days.start else np.zeros_like(held_DN[:1])
+    )
+    return gross_D, np.abs(np.diff(held_DN, axis=0, prepend=before_DN)).sum(axis=1)
+
+
+def _zscore(score_DN: Floats, mask_DN: Bools) -> Floats:
+    centred_DN = (score_DN - _mean(score_DN, mask_DN)) * mask_DN
+    std_D1 = np.sqrt(_mean(centred_DN**2, mask_DN))
+    return centred_DN / np.where(std_D1 > 0, std_D1, 1.0)
+
+
+def _deciles(score_DN: Floats, mask_DN: Bools) -> Floats:
+    """+1 in the top decile, −1 in the bottom one; ties go by column so that counts are exact."""
+    order_DN = np.argsort(np.where(mask_DN, score_DN, np.inf), axis=1, kind="stable")
+    position_DN = np.empty_like(order_DN)
+    np.put_along_axis(position_DN, order_DN, np.arange(score_DN.shape[1])[None, :], axis=1)
+    count_D1 = mask_DN.sum(axis=1, keepdims=True)
+    size_D1 = np.maximum(count_D1 // DECILES, 1)
+    top_DN: Bools = (position_DN >= count_D1 - size_D1) & mask_DN
+    bottom_DN: Bools = (position_DN < size_D1) & mask_DN
+    return top_DN.astype(np.float64) - bottom_DN.astype(np.float64)
+
+
+def _risk(risk_DN: NDArray[np.floating] | None, mask_DN: Bools, sizing: str) -> Floats:
+    if risk_DN is None:
+        raise ValueError(f"portfolio.sizing = {sizing!r} needs the risk of each stock and day")
+    usable_DN = mask_DN & np.isfinite(risk_DN) & (risk_DN > 0)
+    median_D1 = np.ones((len(risk_DN), 1))
+    for day in np.flatnonzero(usable_DN.any(axis=1)):
+        median_D1[day] = np.median(risk_DN[day, usable_DN[day]])
+    return np.where(usable_DN, risk_DN, median_D1).astype(np.float64)
+
+
+def _mean(values_DN: Floats, mask_DN: Bools) -> Floats:
+    """[D, 1] over the masked stocks; the values of others must be 0."""
+    count_D1 = np.maximum(mask_DN.sum(axis=1, keepdims=True), 1)
+    return np.asarray(values_DN.sum(axis=1, keepdims=True) / count_D1)
+
+
+def _trailing_sum(values_DN: Floats, window_days: int) -> Floats:
+    total_DN = values_DN.cumsum(axis=0)
+    total_DN[window_days:] -= total_DN[:-window_days].copy()
+    return total_DN

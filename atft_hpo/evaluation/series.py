@@ -1,0 +1,130 @@
+"""Statistics of daily series: correlations across stocks, and what a mean over days is worth.
+
+ic_D = daily_correlation(score_DN, return_DN, mask_DN)
+summary = correlation_summary("ic", ic_D[np.isfinite(ic_D)], lag=5)     # ic, ic_std, icir, ic_t
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atft_hpo.data.statistics.ranks import average_ranks
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Centred:
+    """Values less their day's mean over some cells: what correlations there are made of."""
+
+    values_DN: Floats
+    """0 elsewhere."""
+    square_D: Floats
+    """Sum of their squares."""
+
+    @classmethod
+    def of(cls, values_DN: NDArray[np.floating], mask_DN: Bools) -> "Centred":
+        """Of the masked stocks of each day."""
+        count_D1 = np.maximum(mask_DN.sum(axis=1, keepdims=True), 1)
+        exact_DN = np.where(mask_DN, values_DN, 0.0).astype(np.float64, copy=False)
+        exact_DN -= exact_DN.sum(axis=1, keepdims=True) / count_D1
+        exact_DN *= mask_DN
+        return cls(exact_DN, (exact_DN**2).sum(axis=1))
+
+    def correlation(self, other: "Centred") -> Floats:
+        """[D] with values of the same cells; NaN where one is constant."""
+        product_D = (self.values_DN * other.values_DN).sum(axis=1)
+        return _ratio(product_D, np.sqrt(self.square_D * other.square_D))
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """Ranks of each day's stocks among themselves, ties averaged.
+
+    They are halves of integers, so that sums of their products are exact in float64, and
+    correlations come from these without the mean being taken from each rank. Ties leave the mean
+    as it is.
+    """
+
+    values_DN: Floats
+    """0 for stocks without a rank."""
+    count_D: NDArray[np.int64]
+    """Stocks with one."""
+    square_D: Floats
+    """Sum of squares of the ranks less their mean; 0 where all are tied."""
+
+    @classmethod
+    def of(cls, rank_DN: NDArray[np.float32], count_D: NDArray[np.int64]) -> "Ranked":
+        """From ranks such as those of `masked_ranks`, `count_D` a day, the rest NaN."""
+        values_DN = np.fmax(rank_DN, 0.0, dtype=np.float64)
+        return cls(values_DN, count_D, np.vecdot(values_DN, values_DN) - _from_the_mean(count_D))
+
+    @property
+    def mean(self) -> Floats:
+        """[D] of the ranks."""
+        return np.asarray((self.count_D + 1) / 2)
+
+    def correlation(self, other: "Ranked") -> Floats:
+        """[D] with ranks of the same cells; NaN where one is constant."""
+        product_D = np.vecdot(self.values_DN, other.values_DN) - _from_the_mean(self.count_D)
+        return _ratio(product_D, np.sqrt(self.square_D * other.square_D))
+
+
+def _from_the_mean(count_D: NDArray[np.int64]) -> Floats:
+    """What their mean alone adds to the sum of squares of the ranks 1 … count."""
+    return np.asarray(count_D * ((count_D + 1) / 2) ** 2)
+
+
+def _ratio(product_D: Floats, norm_D: Floats) -> Floats:
+    return np.where(norm_D > 0, product_D / np.where(norm_D > 0, norm_D, 1.0), np.nan)
+
+
+def daily_correlation(
+    a_DN: NDArray[np.floating], b_DN: NDArray[np.floating], mask_DN: Bools
+) -> Floats:
+    """[D] Pearson correlation across the masked stocks of each day; NaN where one is constant."""
+    return Centred.of(a_DN, mask_DN).correlation(Centred.of(b_DN, mask_DN))
+
+
+def masked_ranks(values_DN: NDArray[np.floating], mask_DN: Bools) -> NDArray[np.float32]:
+    """[D, N] ranks of each day's masked stocks among themselves, ties averaged; NaN elsewhere."""
+    return np.asarray(average_ranks(np.where(mask_DN, values_DN, np.nan)), dtype=np.float32)
+
+
+def newey_west_error(values: Floats, lag: int) -> float:
+    """Standard error of the mean of a serially correlated series without NaN.
+
+    Variance of the mean with Bartlett weights 1 − l / (lag + 1) (Newey & West 1987, eq. 5).
+    """
+    count = len(values)
+    centred = values - values.mean()
+    variance = float(centred @ centred)
+    for step in range(1, min(lag, count - 1) + 1):
+        variance += 2.0 * (1.0 - step / (lag + 1)) * float(centred[step:] @ centred[:-step])
+    return math.sqrt(max(variance, 0.0)) / count
+
+
+def newey_west_t(values: Floats, lag: int) -> float:
+    """t-statistic of the mean of a serially correlated series; NaN when it has no variance."""
+    error = newey_west_error(values, lag) if len(values) > 1 else 0.0
+    return float(values.mean()) / error if error > 0 else math.nan
+
+
+def mean_and_std(values: Floats) -> tuple[float, float]:
+    """Mean and sample standard deviation; NaN where there are too few values."""
+    mean = float(values.mean()) if len(values) else math.nan
+    return mean, float(values.std(ddof=1)) if len(values) > 1 else math.nan
+
+
+def correlation_summary(name: str, values: Floats, lag: int) -> dict[str, float]:
+    """`name` and its `_std`, ratio (`icir` for `ic`) and `_t` over the days of `values`."""
+    mean, std = mean_and_std(values)
+    return {
+        name: mean,
+        f"{name}_std": std,
+        f"{name}ir": mean / std if std > 0 else math.nan,
+        f"{name}_t": newey_west_t(values, lag),
+    }

@@ -1,0 +1,1 @@
+"""Watching a model, and switching parts of it off."""

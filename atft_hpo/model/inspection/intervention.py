@@ -1,0 +1,100 @@
+"""Parts of a trained model switched off, or features shuffled, for as long as a context lasts.
+
+    with switched_off(model, "graph"):
+        without = forecast_panel(model, source, days, config)
+    with shuffled(model, [3], seed=0): ...
+
+Switching off at inference overstates what a module is worth: the rest was trained beside it and
+could have learned part of it. Only retraining without it tells (bench programs do).
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import torch
+
+from atft_hpo.data.sampling.batch import Batch
+from atft_hpo.errors import ConfigError
+from atft_hpo.model.atft import ATFT, MODULES
+
+ZEROED: Final = {
+    "fan_forecast": ("main_forecast.strength",),
+    "lag_kernel": ("attention.lag_kernel",),
+    "sectors": (
+        "enrichment.film.weight", "enrichment.film.bias", "enrichment.meaning.weight",
+    ),
+    "trees": ("correction.strength",),
+}  # fmt: skip
+"""Parts inside modules, by the parameters that are zero where the part contributes nothing."""
+
+
+def parts(model: ATFT) -> tuple[str, ...]:
+    """What can be switched off in this model: active modules, then the parts of ZEROED it has."""
+    modules = tuple(name for name in MODULES if name in model.active)
+    present = {name for name, _ in model.named_parameters()}
+    inner = [part for part, names in ZEROED.items() if present.issuperset(names)]
+    return (*modules, *(p for p in inner if p != "fan_forecast" or "fan" in model.active))
+
+
+@contextmanager
+def switched_off(model: ATFT, part: str) -> Iterator[None]:
+    """The model without `part`, one of `parts(model)`, while the context lasts.
+
+    Raises:
+        ConfigError: the model has no such part.
+    """
+    if part not in parts(model):
+        raise ConfigError(f"part {part!r}: this model has {', '.join(parts(model))}")
+    if part in MODULES:
+        before = model.enabled
+        model.enable(before - {part})
+        try:
+            yield
+        finally:
+            model.enable(before)
+        return
+    named = dict(model.named_parameters())
+    zeroed = [named[name] for name in ZEROED[part]]
+    values = [parameter.detach().clone() for parameter in zeroed]
+    _fill(zeroed, [torch.zeros_like(value) for value in values])
+    try:
+        yield
+    finally:
+        _fill(zeroed, values)
+
+
+@contextmanager
+def shuffled(model: ATFT, columns: Sequence[int], seed: int) -> Iterator[None]:
+    """The model sees feature columns `columns` shuffled across stocks, see `shuffle_stocks`."""
+    handle = model.register_forward_pre_hook(
+        lambda _, args: (shuffle_stocks(args[0], columns, seed),)
+    )
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def shuffle_stocks(batch: Batch, columns: Sequence[int], seed: int) -> Batch:
+    """Every stock gets another stock's `columns`, the same one's on all days of the slice.
+
+    So every day is shuffled across its stocks, and what each column does over time stays as it
+    was. Where the other stock is dead, the stock keeps its own value. The order depends on `seed`
+    and the slice's first day alone.
+    """
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + batch.first_day)
+    order_N = torch.randperm(len(batch.x_NTF), generator=generator).to(batch.x_NTF.device)
+    column_f = torch.tensor(columns, device=batch.x_NTF.device)
+    own_NTf = batch.x_NTF[..., column_f]
+    both_NT1 = (batch.alive_NT & batch.alive_NT[order_N]).unsqueeze(-1)
+    x_NTF = batch.x_NTF.clone()
+    x_NTF[..., column_f] = torch.where(both_NT1, own_NTf[order_N], own_NTf)
+    return dataclasses.replace(batch, x_NTF=x_NTF)
+
+
+@torch.no_grad()
+def _fill(parameters: list[torch.nn.Parameter], values: list[torch.Tensor]) -> None:
+    for parameter, value in zip(parameters, values, strict=True):
+        parameter.copy_(value)

@@ -1,0 +1,1 @@
+"""How sums over many features are computed: in blocks, by table, in Triton."""

@@ -1,0 +1,1 @@
+"""What a checkpoint looks at, as tables and pictures."""

@@ -1,0 +1,1 @@
+"""In the process of an agent: it claims slots, starts trials, and sees them through."""

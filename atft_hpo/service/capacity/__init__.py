@@ -1,0 +1,1 @@
+"""How many trials this machine carries at a time."""

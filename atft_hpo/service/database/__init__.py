@@ -1,0 +1,1 @@
+"""Postgres: reachable, with our tables; rows in and out."""

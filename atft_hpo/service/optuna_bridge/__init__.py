@@ -1,0 +1,1 @@
+"""Optuna asked for parameters, and told how trials ended."""

@@ -1,0 +1,1 @@
+"""Who works on what: slots, leases, budgets, and what people ask of them."""

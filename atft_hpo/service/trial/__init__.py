@@ -1,0 +1,1 @@
+"""In the process of a trial: what it is to do, its training, its epochs."""

@@ -1,0 +1,1 @@
+"""From a panel and a model to forecasts."""

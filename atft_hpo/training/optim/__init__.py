@@ -1,0 +1,1 @@
+"""How weights change: optimiser, rates, averages."""

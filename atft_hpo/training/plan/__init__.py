@@ -1,0 +1,1 @@
+"""What a run is: its phases, its objective, what it reports."""

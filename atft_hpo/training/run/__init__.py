@@ -1,0 +1,1 @@
+"""What does a run: phases, epochs, steps, and the gates before them."""

@@ -1,0 +1,257 @@
+"""Loss terms by hand, against SciPy and sklearn, masks, horizons and which are computed."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import mean_pinball_loss
+from torch import Tensor
+
+from atft_hpo.config.training_schema import LossConfig, LossWeights
+from atft_hpo.data.sampling.batch import Batch
+from atft_hpo.training.loss import terms
+from atft_hpo.training.loss.terms import (
+    ForecastLike,
+    LossRules,
+    SliceTargets,
+    loss_gradient,
+    loss_terms,
+    weighted_sum,
+)
+
+DAYS, STOCKS, LEVELS = 6, 12, (0.1, 0.5, 0.9)
+ALL = LossWeights(point=1, pinball=2, sharpe=3, ic=4, rank_ic=5, turnover=6, exposure=7)
+
+
+def rules_of(**changes: Any) -> LossRules:
+    """Rules with every term on and two horizons of equal weight."""
+    base = LossRules(ALL, (1.0, 1.0), LEVELS, LossConfig(), clip=3.0, horizon=0, horizon_days=1)
+    return dataclasses.replace(base, **changes)
+
+
+def draw(seed: int = 0, gaps: float = 0.2) -> tuple[ForecastLike, SliceTargets]:
+    """A forecast that needs gradients, and targets with missing labels."""
+    generator = torch.Generator().manual_seed(seed)
+    point, label = torch.randn(2, DAYS, STOCKS, 2, generator=generator)
+    quantiles = torch.randn(DAYS, STOCKS, 2, 3, generator=generator).sort(dim=-1).values
+    mask = torch.rand(label.shape, generator=generator) > gaps
+    targets = SliceTargets(
+        label_SNQ=torch.where(mask, label, 0.0),
+        mask_SNQ=mask,
+        return_SN=(0.01 * label[..., 0]).masked_fill(~mask[..., 0], torch.nan),
+        alive_SN=torch.ones(DAYS, STOCKS, dtype=torch.bool),
+        sector_N=torch.arange(STOCKS) % 3,
+        sectors=3,
+    )
+    return ForecastLike(point.requires_grad_(), quantiles.requires_grad_()), targets
+
+
+def per_horizon(targets: SliceTargets, q: int, *tensors: Tensor) -> list[Any]:
+    """The labelled cells of horizon q as float64 arrays."""
+    mask = targets.mask_SNQ[..., q]
+    return [t.detach()[..., q][mask].double().numpy() for t in tensors]
+
+
+def test_squared_error_averages_labelled_cells_then_horizons() -> None:
+    forecast, targets = draw()
+    means = []
+    for q in (0, 1):
+        point, label = per_horizon(targets, q, forecast.point_SNQ, targets.label_SNQ)
+        means.append(((point - label) ** 2).mean())
+    found = terms.point_loss(forecast.point_SNQ, targets, rules_of(horizon_weights=(3.0, 1.0)))
+    assert found.item() == pytest.approx(0.75 * means[0] + 0.25 * means[1], rel=1e-5)
+
+
+def test_huber_equals_squared_error_near_zero_and_is_linear_far_out() -> None:
+    _, targets = draw(gaps=0.0)
+    rules = rules_of(settings=LossConfig(point="huber", huber_delta=1.0))
+    near = terms.point_loss(targets.label_SNQ + 0.3, targets, rules)
+    far = terms.point_loss(targets.label_SNQ + 5.0, targets, rules)
+    assert float(near) == pytest.approx(0.09, rel=1e-4)
+    assert float(far) == pytest.approx(2 * (5.0 - 0.5), rel=1e-4)
+
+
+def test_pinball_equals_sklearn() -> None:
+    forecast, targets = draw(1)
+    expected = []
+    for p, level in enumerate(LEVELS):
+        quantile = forecast.quantiles_SNQP[..., p]
+        predicted, label = per_horizon(targets, 1, quantile, targets.label_SNQ)
+        expected.append(mean_pinball_loss(label, predicted, alpha=level))
+    rules = rules_of(horizon_weights=(0.0, 1.0))
+    found = terms.pinball_loss(forecast.quantiles_SNQP, targets, rules)
+    assert found.item() == pytest.approx(float(np.mean(expected)), rel=1e-5)
+
+
+@pytest.mark.parametrize(("term", "reference"), [("ic", pearsonr), ("rank_ic", spearmanr)])
+def test_correlation_terms_are_one_minus_the_mean_over_days(term: str, reference: Any) -> None:
+    forecast, targets = draw(2)
+    rules = rules_of(horizon_weights=(1.0,), settings=LossConfig(rank_temperature=1e-6))
+    days = []
+    for day in range(DAYS):
+        mask = targets.mask_SNQ[day, :, 0]
+        point, label = forecast.point_SNQ[day, mask, 0], targets.label_SNQ[day, mask, 0]
+        days.append(reference(point.detach(), label)[0])
+    compute = {"ic": terms.ic_loss, "rank_ic": terms.rank_ic_loss}[term]
+    assert compute(forecast.point_SNQ, targets, rules).item() == pytest.approx(
+        1 - np.mean(days), abs=1e-5
+    )
+
+
+def test_sharpe_falls_with_a_better_score_and_with_cost() -> None:
+    _, targets = draw(3)
+    values = {}
+    for name, score in {"good": targets.label_SNQ, "bad": -targets.label_SNQ}.items():
+        weights = terms.slice_portfolio(score[..., 0], targets.alive_SN, rules_of())
+        for cost in (0.0, 50.0):
+            rules = rules_of(settings=LossConfig(cost_bps=cost))
+            values[name, cost] = float(terms.sharpe_loss(weights, targets, rules))
+    assert values["good", 0.0] < 0 < values["bad", 0.0]
+    assert values["good", 0.0] < values["good", 50.0]
+    assert math.isclose(values["good", 0.0], -values["bad", 0.0], rel_tol=1e-5)
+
+
+def test_exposure_by_hand() -> None:
+    weights = torch.tensor([[0.5, -0.25, -0.25], [0.5, -0.5, 0.0]])
+    found = terms.exposure_loss(weights, torch.tensor([0, 0, 1]), 2)
+    expected = (0.25**2 + 0.25**2 + 0.0 + 0.0) / 4
+    assert found.item() == pytest.approx(expected)
+
+
+def test_only_terms_with_a_weight_are_computed_and_each_is_weighted() -> None:
+    forecast, targets = draw(4)
+    assert set(loss_terms(forecast, targets, rules_of())) == set(LossWeights.model_fields)
+    weights = LossWeights(point=0, pinball=2, sharpe=0.5)
+    terms = loss_terms(forecast, targets, rules_of(weights=weights))
+    assert set(terms) == {"pinball", "sharpe"}
+    expected = 2 * terms["pinball"] + 0.5 * terms["sharpe"]
+    torch.testing.assert_close(weighted_sum(terms, weights), expected)
+
+
+def test_missing_labels_have_no_influence() -> None:
+    forecast, targets = draw(5)
+    missing = ~targets.mask_SNQ
+    total = weighted_sum(loss_terms(forecast, targets, rules_of()), ALL)
+    changed = dataclasses.replace(targets, label_SNQ=targets.label_SNQ.masked_fill(missing, 99.0))
+    torch.testing.assert_close(weighted_sum(loss_terms(forecast, changed, rules_of()), ALL), total)
+    only = rules_of(weights=LossWeights(point=1, pinball=1, ic=1, rank_ic=1))
+    weighted_sum(loss_terms(forecast, targets, only), only.weights).backward()
+    assert forecast.point_SNQ.grad is not None
+    assert (forecast.point_SNQ.grad[missing] == 0).all()
+    assert (forecast.point_SNQ.grad[targets.mask_SNQ] != 0).all()
+
+
+def test_a_horizon_without_labels_does_not_dilute_the_others() -> None:
+    forecast, targets = draw(6)
+    mask = targets.mask_SNQ.clone()
+    mask[..., 1] = False
+    without = dataclasses.replace(targets, mask_SNQ=mask)
+    one = rules_of(horizon_weights=(1.0, 0.0))
+    for compute in (terms.point_loss, terms.ic_loss, terms.rank_ic_loss):
+        torch.testing.assert_close(
+            compute(forecast.point_SNQ, without, rules_of()),
+            compute(forecast.point_SNQ, targets, one),
+        )
+
+
+def test_a_slice_without_any_label_has_no_gradient_and_no_nan() -> None:
+    forecast, targets = draw(7)
+    empty = dataclasses.replace(
+        targets,
+        mask_SNQ=torch.zeros_like(targets.mask_SNQ),
+        return_SN=torch.full_like(targets.return_SN, torch.nan),
+    )
+    rules = rules_of(weights=ALL.model_copy(update={"turnover": 0.0, "exposure": 0.0}))
+    weighted_sum(loss_terms(forecast, empty, rules), rules.weights).backward()
+    assert forecast.point_SNQ.grad is not None
+    assert (forecast.point_SNQ.grad == 0).all()
+
+
+def test_half_precision_forecasts_are_scored_in_float32() -> None:
+    forecast, targets = draw(8)
+    half = ForecastLike(*(part.detach().bfloat16() for part in forecast))
+    assert {t.dtype for t in loss_terms(half, targets, rules_of()).values()} == {torch.float32}
+
+
+def test_targets_drop_context_and_dead_cells() -> None:
+    label = torch.randn(STOCKS, DAYS, 2)
+    label[0, 0, 0] = torch.nan
+    alive = torch.ones(STOCKS, DAYS + 3, dtype=torch.bool)
+    alive[1, 3], alive[2, :3] = False, False
+    batch = Batch(
+        x_NTF=torch.zeros(STOCKS, DAYS + 3, 1), alive_NT=alive, label_NSQ=label,
+        return_NSQ=label * 0.01, sector_N=torch.zeros(STOCKS, dtype=torch.int64), sectors=1,
+        neighbours_SNK=torch.full((DAYS, STOCKS, 1), -1), edge_SNKE=torch.zeros(DAYS, STOCKS, 1, 2),
+        context=3, first_day=10, stocks=torch.arange(STOCKS),
+    )  # fmt: skip
+    targets = SliceTargets.of(batch)
+    assert not targets.mask_SNQ[0, 0, 0]
+    assert not targets.mask_SNQ[0, 1].any()
+    assert targets.mask_SNQ.sum() == label.numel() - 3
+    assert targets.samples == DAYS * STOCKS - 1
+    torch.testing.assert_close(targets.label_SNQ[2, 3], label[3, 2])
+
+
+def test_unbalanced_the_gradient_is_autograds() -> None:
+    forecast, targets = draw(9)
+    rules = rules_of(settings=LossConfig(balance="none"))
+    pull = loss_gradient(forecast, targets, rules)
+    expected = torch.autograd.grad(
+        weighted_sum(loss_terms(forecast, targets, rules), ALL), forecast
+    )
+    for found, wanted in zip(pull.gradients, expected, strict=True):
+        torch.testing.assert_close(found, wanted)
+    for name, term in loss_terms(forecast, targets, rules).items():
+        torch.testing.assert_close(pull.terms[name], term.detach())
+
+
+def test_balanced_every_term_pulls_by_its_weight() -> None:
+    forecast, targets = draw(10)
+    pull = loss_gradient(forecast, targets, rules_of())
+    reference = pull.norms["point"]
+    for name, norm in pull.norms.items():
+        wanted = getattr(ALL, name) * reference
+        torch.testing.assert_close(pull.factors[name] * norm, wanted)
+
+
+def test_balance_does_not_depend_on_a_terms_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    forecast, targets = draw(11)
+    before = loss_gradient(forecast, targets, rules_of()).gradients
+    plain = terms.sharpe_loss
+    monkeypatch.setattr(terms, "sharpe_loss", lambda *given: 1000.0 * plain(*given))
+    after = loss_gradient(forecast, targets, rules_of()).gradients
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-6)
+
+
+def test_without_the_point_term_the_heaviest_is_the_reference() -> None:
+    forecast, targets = draw(12)
+    weights = LossWeights(point=0, pinball=0.5, ic=2.0)
+    pull = loss_gradient(forecast, targets, rules_of(weights=weights))
+    torch.testing.assert_close(pull.factors["ic"], torch.tensor(2.0))
+    torch.testing.assert_close(
+        pull.factors["pinball"] * pull.norms["pinball"], 0.5 * pull.norms["ic"]
+    )
+
+
+def test_a_slice_without_any_label_pulls_nowhere() -> None:
+    forecast, targets = draw(13)
+    empty = dataclasses.replace(
+        targets,
+        mask_SNQ=torch.zeros_like(targets.mask_SNQ),
+        return_SN=torch.full_like(targets.return_SN, torch.nan),
+    )
+    weights = LossWeights(point=1, pinball=1, sharpe=0.1, ic=1, rank_ic=1)
+    for gradient in loss_gradient(forecast, empty, rules_of(weights=weights)).gradients:
+        assert (gradient == 0).all()
+
+
+def test_weights_of_days_halve_with_every_half_life_and_have_mean_one() -> None:
+    weight_D = terms.recency(range(30, 130), 20)
+    assert weight_D.shape == (100,)
+    assert weight_D.mean() == pytest.approx(1.0)
+    np.testing.assert_allclose(weight_D[20:], 2 * weight_D[:-20])
+    np.testing.assert_array_equal(terms.recency(range(30, 130), None), 1.0)
