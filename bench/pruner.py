@@ -27,9 +27,10 @@ from numpy.typing import NDArray
 
 from atft_hpo.config.search_schema import ObjectiveConfig, PrunerConfig
 from atft_hpo.config.training_schema import PHASE_NAMES
+from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.search.pruner import decide, optuna_pruner
 from atft_hpo.search.records import EpochRecord
-from atft_hpo.training.plan.epoch_report import STEPS_PER_PHASE, DailySeries
+from atft_hpo.training.plan.epoch_report import STEPS_PER_PHASE
 
 DAILY_STD = 0.006
 IC_STD = 0.10

@@ -40,9 +40,8 @@ from atft_hpo.config.schema import Config
 from atft_hpo.evaluation.attribution import Attribution
 from atft_hpo.evaluation.daily import HorizonDays, daily_results
 from atft_hpo.evaluation.portfolio import Floats, PortfolioSeries
-from atft_hpo.evaluation.series import correlation_summary, mean_and_std
+from atft_hpo.evaluation.series import DailySeries, correlation_summary, mean_and_std
 from atft_hpo.evaluation.yardsticks import Yardsticks
-from atft_hpo.training.plan.epoch_report import DailySeries
 
 TRADING_DAYS: Final = 252
 """Trading days per year."""

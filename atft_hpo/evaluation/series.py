@@ -1,4 +1,4 @@
-"""Statistics of daily series: correlations across stocks, and what a mean over days is worth.
+"""Daily series of a forecast: correlations across stocks, and what a mean over days is worth.
 
 ic_D = daily_correlation(score_DN, return_DN, mask_DN)
 summary = correlation_summary("ic", ic_D[np.isfinite(ic_D)], lag=5)     # ic, ic_std, icir, ic_t
@@ -14,6 +14,26 @@ from atft_hpo.data.statistics.ranks import average_ranks
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class DailySeries:
+    """Per-day validation series of the objective's horizon; NaN on skipped days."""
+
+    dates: NDArray[np.datetime64]
+    """[D] trading days of the validation range."""
+    ic: NDArray[np.float32]
+    """[D] Pearson correlation across stocks."""
+    rank_ic: NDArray[np.float32]
+    """[D] Spearman correlation across stocks."""
+    return_gross: NDArray[np.float32]
+    """[D] portfolio return before cost."""
+    return_net: NDArray[np.float32]
+    """[D] portfolio return after cost."""
+    turnover: NDArray[np.float32]
+    """[D] Σ|w_d − w_{d−1}|."""
+    pure_rank_ic: NDArray[np.float32]
+    """[D] Spearman correlation of what sectors and styles leave of forecast and label."""
 
 
 @dataclass(frozen=True, eq=False)

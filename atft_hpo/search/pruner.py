@@ -23,9 +23,10 @@ from atft_hpo.config.search_schema import ObjectiveConfig, PrunerConfig
 from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.errors import StudyError
 from atft_hpo.evaluation.paired import paired_t
+from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.search.records import EpochRecord, EpochSeries
 from atft_hpo.search.stock_pruners import optuna_pruner
-from atft_hpo.training.plan.epoch_report import STEPS_PER_PHASE, DailySeries, EpochReport
+from atft_hpo.training.plan.epoch_report import STEPS_PER_PHASE, EpochReport
 from atft_hpo.training.plan.objective import ic_series
 
 __all__ = ["Verdict", "compared_series", "decide", "exemption", "optuna_pruner"]

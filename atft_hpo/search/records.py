@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 from atft_hpo.config.schema import Config
+from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.search.outcome import Outcome
-from atft_hpo.training.plan.epoch_report import DailySeries
 
 TrialState = Literal["waiting", "running", "finished"]
 

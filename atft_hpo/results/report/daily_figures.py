@@ -10,10 +10,10 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from atft_hpo.evaluation.metrics import max_drawdown
+from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.results.report.facts import finite
 from atft_hpo.results.report.theme import LOSS, SECOND_SERIES, SERIES, Plate, styled
 from atft_hpo.results.wording import percent
-from atft_hpo.training.plan.epoch_report import DailySeries
 
 ROLLING_DAYS = 20
 """One trading month."""

@@ -25,10 +25,10 @@ from atft_hpo.evaluation.luck import (
     sharpe_standard_error,
 )
 from atft_hpo.evaluation.metrics import TRADING_DAYS
+from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.results.run_epochs import kept_epoch
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.search.records import EpochRecord, StudyRecord, TrialRecord
-from atft_hpo.training.plan.epoch_report import DailySeries
 
 RUNNING = "RUNNING"
 WAITING = "WAITING"

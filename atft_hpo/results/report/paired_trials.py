@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from atft_hpo.evaluation.paired import INTERVAL, PairedDifference, paired_difference
+from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.results.report.facts import best_epoch, finite
 from atft_hpo.results.report.page import Markup, table, tag
 from atft_hpo.results.wording import ABSENT, number, plural
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.search.records import StudyRecord, TrialRecord
-from atft_hpo.training.plan.epoch_report import DailySeries
 from atft_hpo.training.plan.objective import objective_series
 
 BASE = 0

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from atft_hpo.training.plan.epoch_report import DailySeries
+from atft_hpo.evaluation.series import DailySeries
 
 _SERIES = ("ic", "rank_ic", "return_gross", "return_net", "turnover", "pure_rank_ic")
 

@@ -3,8 +3,7 @@
 import enum
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
+from atft_hpo.evaluation.series import DailySeries
 
 STEPS_PER_PHASE = 1000
 """Step = phase number × this + epoch: equal steps are equal phase and epoch in every trial."""
@@ -28,26 +27,6 @@ class Ending(enum.Enum):
     PRUNED = "pruned"
     INTERRUPTED = "interrupted"
     CANCELLED = "cancelled"
-
-
-@dataclass(frozen=True)
-class DailySeries:
-    """Per-day validation series of the objective's horizon; NaN on skipped days."""
-
-    dates: NDArray[np.datetime64]
-    """[D] trading days of the validation range."""
-    ic: NDArray[np.float32]
-    """[D] Pearson correlation across stocks."""
-    rank_ic: NDArray[np.float32]
-    """[D] Spearman correlation across stocks."""
-    return_gross: NDArray[np.float32]
-    """[D] portfolio return before cost."""
-    return_net: NDArray[np.float32]
-    """[D] portfolio return after cost."""
-    turnover: NDArray[np.float32]
-    """[D] Σ|w_d − w_{d−1}|."""
-    pure_rank_ic: NDArray[np.float32]
-    """[D] Spearman correlation of what sectors and styles leave of forecast and label."""
 
 
 @dataclass(frozen=True)

@@ -17,17 +17,12 @@ from atft_hpo.config.toml import build_config, with_values
 from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.data.store.pack import pack_table
 from atft_hpo.data.store.panel import Panel
+from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.paths import RunPaths
 from atft_hpo.results.summary.hardware import HardwareUsage
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.search.records import AttemptRecord, EpochRecord, StudyRecord, TrialRecord
-from atft_hpo.training.plan.epoch_report import (
-    DailySeries,
-    Decision,
-    Ending,
-    EpochReport,
-    TrainingResult,
-)
+from atft_hpo.training.plan.epoch_report import Decision, Ending, EpochReport, TrainingResult
 from atft_hpo.training.plan.objective import best_epoch
 from atft_hpo.training.run.loop import run_phases
 

@@ -13,9 +13,10 @@ import pytest
 
 from atft_hpo.config.toml import parse_config
 from atft_hpo.config.training_schema import PHASE_NAMES
+from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.search.records import EpochRecord, TrialRecord
-from atft_hpo.training.plan.epoch_report import STEPS_PER_PHASE, DailySeries
+from atft_hpo.training.plan.epoch_report import STEPS_PER_PHASE
 
 SPACE = """
 study.name = "tiny"

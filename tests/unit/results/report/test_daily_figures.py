@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from atft_hpo.evaluation.metrics import max_drawdown
+from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.results.report.daily_figures import (
     daily_ic,
     drawdown,
@@ -18,7 +19,7 @@ from atft_hpo.results.report.daily_figures import (
     rolling_mean,
 )
 from atft_hpo.results.report.theme import Plate
-from atft_hpo.training.plan.epoch_report import DailySeries, TrainingResult
+from atft_hpo.training.plan.epoch_report import TrainingResult
 
 RETURNS = arrays(np.float64, st.integers(2, 40), elements=st.floats(-0.2, 0.2))
 

@@ -3,8 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.service.database.series_bytes import decode_daily, decode_rows, encode_daily, place_of
-from atft_hpo.training.plan.epoch_report import DailySeries
 
 SERIES = ("ic", "rank_ic", "return_gross", "return_net", "turnover", "pure_rank_ic")
 FLOATS = st.floats(width=32)
