@@ -65,8 +65,8 @@ def describe(
 ) -> None:
     """Show what a panel holds, and warn of features that know the future (exit code 3)."""
     from atft_hpo.config.schema import Config
-    from atft_hpo.data.description.describe import describe as describe_panel
     from atft_hpo.data.store.panel import Panel
+    from atft_hpo.results.description.describe import describe as describe_panel
 
     if panel.suffix == ".toml":
         config = read_config(panel, data)
@@ -77,6 +77,8 @@ def describe(
     if json:
         typer.echo(description.model_dump_json(indent=2))
     else:
-        console().print(description.to_rich())
+        from atft_hpo.results.description.terminal import description_tables
+
+        console().print(description_tables(description))
     if description.leaks:
         raise typer.Exit(3)

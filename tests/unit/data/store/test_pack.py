@@ -445,10 +445,11 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from atft_hpo.config.data_schema import DataConfig
-from atft_hpo.data import blocks, feature_file, pack, pack_features
+from atft_hpo.data.ingest import row_blocks
+from atft_hpo.data.store import feature_file, pack, pack_features
 
 table, out, method, calls = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-blocks._BLOCK_CELLS, pack_features._COLUMNS_BYTES = 30 * 20, 4 * 4000 * 2
+row_blocks._BLOCK_CELLS, pack_features._COLUMNS_BYTES = 30 * 20, 4 * 4000 * 2
 write, heard = getattr(feature_file.FeatureFile, method), []
 
 def die(self, *args):

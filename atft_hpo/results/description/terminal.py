@@ -4,7 +4,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from atft_hpo.data.description.describe import (
+from atft_hpo.results.description.describe import (
     LEAK_RANK_IC,
     LEAK_T,
     FeatureStatistics,
@@ -12,7 +12,7 @@ from atft_hpo.data.description.describe import (
 )
 
 
-def description_tables(description: PanelDescription, features: int) -> Group:
+def description_tables(description: PanelDescription, features: int = 15) -> Group:
     """Facts, labels, the `features` strongest features, and the leak alarm."""
     strongest = _features(description.features[:features], f"strongest of {_count(description)}")
     return Group(_facts(description), _labels(description), strongest, *_alarm(description))

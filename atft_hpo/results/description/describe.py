@@ -1,7 +1,7 @@
 """What a panel holds, and whether a feature knows the future.
 
     description = describe(panel, config.split)
-    console.print(description.to_rich()); description.model_dump_json(); description.leaks
+    description.leaks; description.model_dump_json(); console.print(description_tables(description))
 
 Only days of the train and validation ranges are read. The alarm is a screen, not a proof: honest
 daily features on equities reach a mean RankIC of .04 at most, so more than .06 with |t| > 5 is a
@@ -9,23 +9,17 @@ leak until explained. Nor is silence a proof of innocence: weak leaks pass, such
 full-period maximum in a market that falls throughout, where the maximum lies in the past.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from atft_hpo.config.data_schema import SplitConfig
-from atft_hpo.data.description.rank_ic import daily_rank_ic, newey_west_t
 from atft_hpo.data.sampling.splits import Split, date_split
 from atft_hpo.data.store.panel import Panel
-
-if TYPE_CHECKING:
-    from rich.console import Group
+from atft_hpo.results.description.feature_ic import daily_rank_ic, newey_west_t
 
 LEAK_RANK_IC = 0.06
 LEAK_T = 5.0
-_SHOWN = 15
 
 
 class _Record(BaseModel):
@@ -89,12 +83,6 @@ class PanelDescription(_Record):
     def leaks(self) -> list[FeatureStatistics]:
         """Features that look as if they knew the future."""
         return [feature for feature in self.features if feature.leak]
-
-    def to_rich(self) -> "Group":
-        """Tables for a terminal."""
-        from atft_hpo.data.description.terminal import description_tables
-
-        return description_tables(self, _SHOWN)
 
 
 def describe(panel: Panel, split: SplitConfig | None = None) -> PanelDescription:

@@ -8,11 +8,12 @@ from rich.console import Console
 from scipy.stats import spearmanr
 
 from atft_hpo.config.data_schema import DataConfig, SplitConfig
-from atft_hpo.data.description.describe import describe
 from atft_hpo.data.sampling.splits import date_split
 from atft_hpo.data.store.pack import pack_table
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.paths import PanelPaths
+from atft_hpo.results.description.describe import describe
+from atft_hpo.results.description.terminal import description_tables
 
 CLOSE = pl.col("close")
 BY_STOCK = "code"
@@ -110,7 +111,7 @@ def test_dump_and_tables(pack, leaky):
     assert json.loads(found.model_dump_json())["days"] == 420
     console = Console(width=120, record=True, file=None, quiet=False)
     with console.capture() as capture:
-        console.print(found.to_rich())
+        console.print(description_tables(found))
     text = capture.get()
     assert "LEAK ALARM" in text
     assert "price__of_maximum" in text
@@ -119,7 +120,7 @@ def test_dump_and_tables(pack, leaky):
 def test_tables_without_an_alarm(panel):
     console = Console(width=120)
     with console.capture() as capture:
-        console.print(describe(panel).to_rich())
+        console.print(description_tables(describe(panel)))
     assert "No leak alarm" in capture.get()
 
 

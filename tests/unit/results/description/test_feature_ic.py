@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from atft_hpo.data.description.rank_ic import newey_west_t
+from atft_hpo.results.description.feature_ic import newey_west_t
 
 
 def test_newey_west_equals_the_plain_t_without_lags_and_widens_under_persistence():
