@@ -9,13 +9,10 @@ one slice at a time. `docs/explain.md` says how to read it, and how not to.
 """
 
 import io
-from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
-from typing import Any
 
-import polars as pl
 import torch
 
 from atft_hpo.config.schema import Config
@@ -27,6 +24,7 @@ from atft_hpo.model.atft import ATFT
 from atft_hpo.model.inspection.watch_model import Inspection, inspect_batch
 from atft_hpo.results.backtest import same_targets
 from atft_hpo.results.explanation.effects import effects_frame, module_effects, shuffle_effects
+from atft_hpo.results.explanation.explanation import Explanation, ExplanationFiles
 from atft_hpo.results.explanation.frames import (
     attention_frame,
     graph_frame,
@@ -34,72 +32,10 @@ from atft_hpo.results.explanation.frames import (
     sector_frame,
     selection_frame,
     strength_frame,
-    strength_summary,
 )
 from atft_hpo.results.predictions import Days, day_range
 from atft_hpo.training.forecasting.forecast import evaluating, load_model, precision
 from atft_hpo.training.state.checkpoint import checkpoint_sha256
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """What a checkpoint looks at on some days."""
-
-    origin: dict[str, str]
-    """Checkpoint, its SHA-256, the study, the panel's fingerprint, first and last day."""
-    days: int
-    tokens: int
-    """Live (stock, day) cells."""
-    modules: tuple[str, ...]
-    """Optional modules that the checkpoint has switched on."""
-    selection: pl.DataFrame
-    """One row per feature."""
-    selection_months: pl.DataFrame
-    selection_sectors: pl.DataFrame
-    attention: pl.DataFrame
-    """One row per path, lag, and head or channel; empty for a model without attention."""
-    graph: pl.DataFrame
-    """One row per layer, head and edge type; empty when the graph is off."""
-    graph_size: float | None
-    """Root mean square of the graph's messages, relative to that of the state they join."""
-    strengths: pl.DataFrame
-    """One row per element of a learned strength."""
-    effects: pl.DataFrame
-    """One row per part switched off, and per feature or family shuffled."""
-
-    @property
-    def frames(self) -> dict[str, pl.DataFrame]:
-        """The tables by file name, without its ending."""
-        return {
-            name: value for name, value in vars(self).items() if isinstance(value, pl.DataFrame)
-        }
-
-    def summary(self) -> dict[str, Any]:
-        """What JSON takes: not weights by month and sector, single strengths, κ by channel."""
-        kept = ("selection", "graph", "effects")
-        return {
-            **self.origin,
-            "days": self.days,
-            "tokens": self.tokens,
-            "modules": list(self.modules),
-            "graph_size": self.graph_size,
-            "strengths": strength_summary(self.strengths).to_dicts(),
-            "attention": self.attention.filter(pl.col("channel").is_null()).to_dicts(),
-            **{name: self.frames[name].to_dicts() for name in kept},
-        }
-
-
-@dataclass(frozen=True)
-class ExplanationFiles:
-    """Names in an explanation's directory."""
-
-    root: Path
-
-    def table(self, name: str) -> Path:
-        return self.root / f"{name}.parquet"
-
-    def figure(self, name: str) -> Path:
-        return self.root / f"{name}.png"
 
 
 def explain(

@@ -16,7 +16,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from atft_hpo.results.explanation import lag_panels as lags
 from atft_hpo.results.explanation import panels
 from atft_hpo.results.explanation.axes import nothing, plain
-from atft_hpo.results.explanation.explain import Explanation
+from atft_hpo.results.explanation.explanation import Explanation
 from atft_hpo.results.report.theme import INK, MUTED
 from atft_hpo.results.wording import plural
 

@@ -5,7 +5,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from atft_hpo.results.explanation.explain import Explanation
+from atft_hpo.results.explanation.explanation import Explanation
 from atft_hpo.results.explanation.frames import KERNEL, SOFTMAX, strength_summary
 
 TOP_LAGS = 3

@@ -15,12 +15,8 @@ from atft_hpo.config.toml import dump_config, with_values
 from atft_hpo.errors import CheckpointError, ConfigError, DataError, VolumeError
 from atft_hpo.paths import RunPaths
 from atft_hpo.results.explanation.effects import forecast_change
-from atft_hpo.results.explanation.explain import (
-    Explanation,
-    ExplanationFiles,
-    explain,
-    write_explanation,
-)
+from atft_hpo.results.explanation.explain import explain, write_explanation
+from atft_hpo.results.explanation.explanation import Explanation, ExplanationFiles
 from atft_hpo.results.predictions import forecast_checkpoint
 from atft_hpo.training.forecasting.forecast import load_model
 from atft_hpo.training.plan.epoch_report import Decision

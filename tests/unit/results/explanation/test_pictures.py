@@ -16,7 +16,8 @@ from atft_hpo.config.model_schema import ModelConfig, SanConfig
 from atft_hpo.model.inspection.watch_attention import AttentionSums
 from atft_hpo.results.explanation import pictures as figures
 from atft_hpo.results.explanation.axes import LONGEST_NAME, plain, short, signed_text
-from atft_hpo.results.explanation.explain import Explanation, explain
+from atft_hpo.results.explanation.explain import explain
+from atft_hpo.results.explanation.explanation import Explanation
 from atft_hpo.results.explanation.frames import attention_frame, channel_names
 from atft_hpo.results.explanation.terminal import explanation_tables
 from atft_hpo.training.state.checkpoint import load_checkpoint, save_checkpoint
