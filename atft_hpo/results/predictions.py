@@ -25,8 +25,9 @@ from atft_hpo.data.sampling.splits import Split
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.errors import ConfigError
 from atft_hpo.files import write_atomically
-from atft_hpo.training.forecasting.forecast import ForecastTable, forecast_panel, load_model
+from atft_hpo.training.forecasting.forecast import ForecastTable, forecast_panel
 from atft_hpo.training.state.checkpoint import checkpoint_sha256
+from atft_hpo.training.state.open_model import load_model
 
 Days = Literal["validation", "test"] | tuple[date, date]
 """A range of the checkpoint's own split, or first and last date, both included."""

@@ -34,8 +34,9 @@ from atft_hpo.results.explanation.frames import (
     strength_frame,
 )
 from atft_hpo.results.predictions import Days, day_range
-from atft_hpo.training.forecasting.forecast import evaluating, load_model, precision
+from atft_hpo.training.forecasting.forecast import evaluating, precision
 from atft_hpo.training.state.checkpoint import checkpoint_sha256
+from atft_hpo.training.state.open_model import load_model
 
 
 def explain(

@@ -2,13 +2,11 @@
 
 table = forecast_panel(model, source, source.split.validation, config)
 evaluation = evaluate_panel(model, source, panel, source.split.validation, config)
-model, config = load_model(Path("best_main.pt"), panel)
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,21 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from atft_hpo.config.schema import Config
-from atft_hpo.config.toml import parse_config
 from atft_hpo.data.sampling.edges import EDGE_ATTRIBUTES
 from atft_hpo.data.sampling.slices import SliceSource
 from atft_hpo.data.store.panel import Panel
-from atft_hpo.errors import CheckpointError
 from atft_hpo.evaluation.metrics import Evaluation, evaluate_forecast
 from atft_hpo.evaluation.portfolio import VOLATILITY_DAYS, trailing_volatility
 from atft_hpo.evaluation.yardsticks import Yardsticks
 from atft_hpo.model.atft import ATFT, CHUNK_TOKENS, ModelInputs
 from atft_hpo.model.compiled import compile_parts
-from atft_hpo.model.forest import Forest
 from atft_hpo.model.kernels import decomposed, interpolation
 from atft_hpo.training.forecasting.fan_cache import KeptDecompositions
 from atft_hpo.training.forecasting.native_bf16 import slower_in_bf16
-from atft_hpo.training.state.checkpoint import load_checkpoint
 
 
 @dataclass(frozen=True)
@@ -189,39 +183,6 @@ def _choose_forms(model: ATFT, config: Config, device: torch.device) -> None:
         found = decomposed.compare(selection.fan_networks, selection.fan_inputs, device)
         print(found.line(), flush=True)
         selection.fan_networks.kernels = found.best if found.by_kernels else None
-
-
-def load_model(checkpoint: Path, panel: Panel) -> tuple[ATFT, Config]:
-    """The model of best_main.pt, final.pt or swa_main.pt, in `eval()` mode on the CPU.
-
-    Raises:
-        CheckpointError: the file is absent or altered, holds no model (last.pt), was trained on
-            another feature list, or with another version of the model.
-    """
-    content = load_checkpoint(checkpoint)
-    if "features_sha256" not in content:
-        raise CheckpointError(
-            f"{checkpoint}: no trained model in it; give best_main.pt, final.pt or swa_main.pt"
-        )
-    expected = panel.manifest.features_sha256
-    if content["features_sha256"] != expected:
-        raise CheckpointError(
-            f"{checkpoint}: trained on the feature list {content['features_sha256'][:12]}, the "
-            f"panel has {expected[:12]}; build the panel with the checkpoint's data configuration"
-        )
-    config = parse_config(content["config"], str(checkpoint))
-    model = new_model(config, panel)
-    model.enable(content["modules"])
-    if forest := content.get("forest"):
-        model.forest = Forest.from_content(forest)
-    try:
-        model.load_state_dict(content["model"])
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{checkpoint}: its weights do not fit the model ({' '.join(str(error).split())[:200]})"
-            f"; written by atft-hpo {content['version']}, use that version"
-        ) from error
-    return model.eval(), config
 
 
 @contextmanager

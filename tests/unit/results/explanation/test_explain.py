@@ -18,10 +18,10 @@ from atft_hpo.results.explanation.effects import forecast_change
 from atft_hpo.results.explanation.explain import explain, write_explanation
 from atft_hpo.results.explanation.explanation import Explanation, ExplanationFiles
 from atft_hpo.results.predictions import forecast_checkpoint
-from atft_hpo.training.forecasting.forecast import load_model
 from atft_hpo.training.plan.epoch_report import Decision
 from atft_hpo.training.run.loop import run_phases
 from atft_hpo.training.state.checkpoint import checkpoint_sha256, load_checkpoint, save_checkpoint
+from atft_hpo.training.state.open_model import load_model
 
 COLUMNS = {
     "selection": [

@@ -1,8 +1,7 @@
-"""One path for validation and prediction: eval mode, full range, right cells, right checkpoint."""
+"""One path for validation and prediction: eval mode, full range, right cells."""
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,8 @@ import pytest
 import torch
 
 from atft_hpo.config.schema import Config
-from atft_hpo.config.toml import dump_config
 from atft_hpo.data.sampling.slices import SliceSource
 from atft_hpo.data.store.panel import Panel
-from atft_hpo.errors import CheckpointError
 from atft_hpo.evaluation.portfolio import trailing_volatility
 from atft_hpo.model.atft import ATFT
 from atft_hpo.model.kernels import decomposed, interpolation
@@ -24,10 +21,8 @@ from atft_hpo.training.forecasting.forecast import (
     evaluate_panel,
     evaluate_table,
     forecast_panel,
-    load_model,
     new_model,
 )
-from atft_hpo.training.state.checkpoint import save_checkpoint
 
 CPU = torch.device("cpu")
 
@@ -45,14 +40,6 @@ def model(config: Config, panel: Panel) -> ATFT:
     model = new_model(config, panel)
     model.enable({"fan"})
     return model
-
-
-def content_of(model: ATFT, config: Config, panel: Panel, **changes: Any) -> dict[str, Any]:
-    """What best_main.pt holds, as far as loading needs it."""
-    return {
-        "version": "0", "config": dump_config(config), "modules": ["fan"],
-        "features_sha256": panel.manifest.features_sha256, "model": model.state_dict(),
-    } | changes  # fmt: skip
 
 
 def test_validating_twice_gives_identical_numbers_and_leaves_the_mode(
@@ -156,45 +143,6 @@ def test_sizings_get_the_risk_they_need(
 def test_volatility_looks_back_from_the_day_not_ahead(panel: Panel) -> None:
     past = trailing_volatility(panel.returns[40:100])[-1]
     np.testing.assert_allclose(past, trailing_volatility(panel.returns)[99], rtol=1e-6)
-
-
-def test_a_checkpoint_gives_the_same_forecast(
-    model: ATFT, config: Config, panel: Panel, tmp_path: Path
-) -> None:
-    save_checkpoint(tmp_path / "best_main.pt", content_of(model, config, panel))
-    loaded, found = load_model(tmp_path / "best_main.pt", panel)
-    assert found == config
-    assert not loaded.training
-    assert loaded.enabled == {"fan"}
-    source = SliceSource(panel, config, CPU)
-    before, after = (forecast_panel(m, source, range(50, 80), config) for m in (model, loaded))
-    np.testing.assert_array_equal(before.score_DNQ, after.score_DNQ)
-
-
-def test_other_features_are_refused(
-    model: ATFT, config: Config, panel: Panel, tmp_path: Path
-) -> None:
-    content = content_of(model, config, panel, features_sha256="f" * 64)
-    save_checkpoint(tmp_path / "best_main.pt", content)
-    with pytest.raises(CheckpointError, match=r"feature list ffffffffffff, the panel has [0-9a-f]"):
-        load_model(tmp_path / "best_main.pt", panel)
-
-
-def test_other_weights_are_refused_in_one_line(
-    model: ATFT, config: Config, panel: Panel, tmp_path: Path
-) -> None:
-    weights = dict(model.state_dict())
-    weights["heads.point.weight"] = torch.zeros(3, 3)
-    save_checkpoint(tmp_path / "x.pt", content_of(model, config, panel) | {"model": weights})
-    with pytest.raises(CheckpointError, match=r"do not fit the model.*heads\.point") as caught:
-        load_model(tmp_path / "x.pt", panel)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_training_state_is_no_model(tmp_path: Path, panel: Panel) -> None:
-    save_checkpoint(tmp_path / "last.pt", {"model": {}, "optimizer": {}})
-    with pytest.raises(CheckpointError, match="no trained model in it"):
-        load_model(tmp_path / "last.pt", panel)
 
 
 def test_precision_follows_the_configuration(model: ATFT, config: Config, panel: Panel) -> None:

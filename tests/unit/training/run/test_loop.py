@@ -14,12 +14,13 @@ from atft_hpo.data.store.panel import Panel
 from atft_hpo.errors import HealthGateError, NonFiniteError, VolumeError
 from atft_hpo.paths import RunPaths
 from atft_hpo.training.fit_trees import KINDS
-from atft_hpo.training.forecasting.forecast import evaluate_panel, load_model
+from atft_hpo.training.forecasting.forecast import evaluate_panel
 from atft_hpo.training.plan.epoch_report import Decision, Ending, EpochReport, TrainingResult
 from atft_hpo.training.run import loop
 from atft_hpo.training.run.loop import run_phases
 from atft_hpo.training.state import run_state
 from atft_hpo.training.state.checkpoint import load_checkpoint
+from atft_hpo.training.state.open_model import load_model
 
 ConfigOf = Callable[..., Config]
 CPU = torch.device("cpu")
