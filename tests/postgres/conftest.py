@@ -11,7 +11,8 @@ from sqlalchemy import text
 
 from atft_hpo.service.database.connection import Database
 from atft_hpo.service.database.epoch_rows import Standing, epoch_row, write_epoch
-from atft_hpo.service.queue.leases import Claim, Lease, LeaseTimes, claim
+from atft_hpo.service.database.fencing import Lease
+from atft_hpo.service.queue.leases import Claim, LeaseTimes, claim
 from atft_hpo.training.plan.epoch_report import EpochReport
 
 

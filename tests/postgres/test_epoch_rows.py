@@ -14,8 +14,9 @@ from atft_hpo.service.database.epoch_rows import (
     Standing,
     read_epochs,
 )
+from atft_hpo.service.database.fencing import Lease
 from atft_hpo.service.optuna_bridge.ask import Asker
-from atft_hpo.service.queue.leases import Claim, Lease, requeue
+from atft_hpo.service.queue.leases import Claim, requeue
 from atft_hpo.service.queue.operator import request_cancel
 from atft_hpo.service.studies.load import load_study
 from atft_hpo.service.studies.status import as_json, read_all, read_status

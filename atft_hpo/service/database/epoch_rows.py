@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, select, text
 
 from atft_hpo.search.records import EpochRecord
+from atft_hpo.service.database.fencing import Lease
 from atft_hpo.service.database.series_bytes import decode_daily, encode_daily
 from atft_hpo.service.database.tables import epoch_table
-from atft_hpo.service.queue.leases import Lease
 from atft_hpo.training.plan.epoch_report import EpochReport
 
 _PLAIN = ("phase", "phase_name", "epoch", "epochs_done", "epochs_total")

@@ -28,7 +28,7 @@ from atft_hpo.config.settings import (
 )
 from atft_hpo.errors import VolumeError
 from atft_hpo.service.capacity.places import Place
-from atft_hpo.service.queue.leases import Lease
+from atft_hpo.service.database.fencing import Lease
 from atft_hpo.service.trial import trial_process
 
 Main = Callable[[Sequence[str]], int]

@@ -10,7 +10,8 @@ from typing import Self
 
 from atft_hpo.errors import StorageError
 from atft_hpo.service.database.connection import Database
-from atft_hpo.service.queue.leases import Lease, LeaseTimes, Renewal, renew
+from atft_hpo.service.database.fencing import Lease
+from atft_hpo.service.queue.leases import LeaseTimes, Renewal, renew
 
 
 class LeaseKeeper:

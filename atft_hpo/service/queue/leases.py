@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, func, select, text
 
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.service.database.connection import Database
+from atft_hpo.service.database.fencing import Lease, held
 from atft_hpo.service.database.tables import trial_table
 from atft_hpo.service.queue import transitions
 from atft_hpo.service.queue.budget import Stop, budget_stop
@@ -39,15 +40,6 @@ class LeaseTimes:
     """An agent with room but nothing to claim asks again so often."""
     grace: float = 60.0
     """From SIGTERM to SIGKILL."""
-
-
-@dataclass(frozen=True)
-class Lease:
-    """The right to work on a slot, as long as `token` is the slot's current one."""
-
-    study: str
-    slot: int
-    token: int
 
 
 @dataclass(frozen=True)
@@ -224,17 +216,7 @@ def _idle(connection: Connection, study: str, stop: Stop | None) -> Idle:
     return Idle(over=running == 0, stop=stop)
 
 
-def _held(lease: Lease) -> tuple[ColumnElement[bool], ...]:
-    row = trial_table.c
-    return (
-        row.study == lease.study,
-        row.slot == lease.slot,
-        row.token == lease.token,
-        row.state == "running",
-    )
-
-
 def _locked(connection: Connection, lease: Lease) -> RowMapping | None:
     """The slot's row, locked; None when the lease is lost."""
-    statement = select(trial_table).where(*_held(lease)).with_for_update()
+    statement = select(trial_table).where(*held(lease)).with_for_update()
     return connection.execute(statement).mappings().one_or_none()

@@ -11,8 +11,8 @@ from atft_hpo.errors import CheckpointError
 from atft_hpo.paths import RunPaths, TrialPaths, Volume
 from atft_hpo.search.space import apply
 from atft_hpo.service.database.connection import Database
+from atft_hpo.service.database.fencing import Lease
 from atft_hpo.service.database.tables import trial_table
-from atft_hpo.service.queue.leases import Lease
 from atft_hpo.service.studies.study import OpenStudy, open_study
 from atft_hpo.service.trial.training import Work
 

@@ -21,9 +21,10 @@ from atft_hpo.config.toml import dump_config
 from atft_hpo.errors import StorageError
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.service.database.connection import Database, attach_database
+from atft_hpo.service.database.fencing import Lease
 from atft_hpo.service.process.exit_codes import Exit
 from atft_hpo.service.process.signals import Signals
-from atft_hpo.service.queue.leases import Lease, conclude, note_interrupted
+from atft_hpo.service.queue.leases import conclude, note_interrupted
 from atft_hpo.service.trial.assignment import Assignment, newest_checkpoint, read_assignment
 from atft_hpo.service.trial.error_outcome import is_volume_failure, outcome_of
 from atft_hpo.service.trial.on_epoch import EpochReporter
