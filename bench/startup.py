@@ -33,12 +33,13 @@ from atft_hpo.config.toml import load_config, with_values
 from atft_hpo.data.prepare import prepare_panel
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.paths import Volume
-from atft_hpo.service.capacity.places import Place, machine_cores
+from atft_hpo.service.capacity.places import machine_cores
 from atft_hpo.service.database.connection import Database, open_database
 from atft_hpo.service.optuna_bridge.ask import Asker
-from atft_hpo.service.process.launchers import LocalLauncher, TrialJob
+from atft_hpo.service.process.launchers import LocalLauncher, Place, TrialJob
 from atft_hpo.service.queue.leases import Claim, LeaseTimes, claim, requeue
 from atft_hpo.service.studies.study import OpenStudy, create_or_continue
+from atft_hpo.service.trial.trial_process import PRELOAD
 from processes import folder_for_a_server
 from seed_scale.panel import write_panel
 from start_up import trial
@@ -106,7 +107,7 @@ def starts(
     """Seconds by stage of so many trials; the server is started with the first."""
     database = open_database(settings)
     study = create_or_continue(database, config, panel.root, panel.fingerprint)
-    launcher = LocalLauncher(database.url, settings, trial.main)
+    launcher = LocalLauncher(database.url, settings, trial.main, PRELOAD)
     asker = Asker(database, study)
     found = [started(database, study, asker, launcher, place) for _ in range(count)]
     database.close()

@@ -165,9 +165,14 @@ def _work(
     """Be an agent, then say how the study stands."""
     from atft_hpo.errors import StudyError
     from atft_hpo.service.agent.session import work_on
+    from atft_hpo.service.output.live import open_view
     from atft_hpo.service.output.session_summary import close_session
 
-    farewell = work_on(database, settings, study, workers, out)
+    def say(line: str) -> None:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    view = open_view(database, study.name, out)
+    farewell = work_on(database, settings, study, workers, say, view)
     close_session(database, study.name, farewell, out)
     if farewell.interrupted:
         raise typer.Exit(INTERRUPTED)

@@ -10,10 +10,11 @@ import pytest
 
 from atft_hpo.errors import VolumeError
 from atft_hpo.service.agent.process_end import Cause, Running, Settler
-from atft_hpo.service.capacity.places import Place, Places
+from atft_hpo.service.capacity.places import Places
 from atft_hpo.service.database.connection import Database
 from atft_hpo.service.optuna_bridge.ask import Asker
 from atft_hpo.service.process.exit_codes import Exit
+from atft_hpo.service.process.launchers import Place
 
 pytestmark = pytest.mark.postgres
 TRIALS = "SELECT * FROM atft_trial"

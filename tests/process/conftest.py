@@ -10,9 +10,8 @@ from sqlalchemy import RowMapping, text
 
 from atft_hpo.config.settings import Settings
 from atft_hpo.service.agent.agent import Agent
-from atft_hpo.service.capacity.places import Place
 from atft_hpo.service.database.connection import Database
-from atft_hpo.service.process.launchers import LocalLauncher
+from atft_hpo.service.process.launchers import LocalLauncher, Place
 from atft_hpo.service.queue.leases import LeaseTimes
 
 TIMES = LeaseTimes(lease=3.0, renew=0.3, poll=0.02, idle=0.1, grace=1.0)

@@ -7,7 +7,6 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,7 +38,10 @@ def invoke(
     monkeypatch.setenv("ATFT_HPO_STORAGE", settings.storage_url or "")
     monkeypatch.setenv("ATFT_HPO_VOLUME", str(settings.volume.root))
     monkeypatch.setenv("ATFT_HPO_DEVICE", "cpu")
-    quick = partial(LocalLauncher, main=quick_trial.main, preload=())
+
+    def quick(url: str, settings: Settings, *_: object) -> LocalLauncher:
+        return LocalLauncher(url, settings, quick_trial.main, preload=())
+
     monkeypatch.setattr("atft_hpo.service.agent.session.LocalLauncher", quick)
     panel = SimpleNamespace(root=settings.volume.root / "panels" / "p", fingerprint="f" * 64)
     monkeypatch.setattr("atft_hpo.cli.studies.build_panel", lambda *_: panel)

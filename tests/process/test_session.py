@@ -9,8 +9,8 @@ from told_probe import ToldProbe, failing, on_a_cpu, on_a_gpu
 
 from atft_hpo.config.settings import Settings
 from atft_hpo.service.agent import session
-from atft_hpo.service.capacity.places import Place
 from atft_hpo.service.database.connection import Database
+from atft_hpo.service.process.launchers import Place
 from atft_hpo.service.studies.study import open_study
 
 pytestmark = pytest.mark.postgres

@@ -21,11 +21,11 @@ from sqlalchemy import RowMapping
 from atft_hpo.errors import StudyError, VolumeError
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.service.agent.process_end import Cause, Running, Settler
-from atft_hpo.service.capacity.places import Place, Places
+from atft_hpo.service.capacity.places import Places
 from atft_hpo.service.database.connection import Database
 from atft_hpo.service.optuna_bridge.ask import Asked, Asker
 from atft_hpo.service.optuna_bridge.tell import tell_finished
-from atft_hpo.service.process.launchers import Launcher, TrialJob
+from atft_hpo.service.process.launchers import Launcher, Place, TrialJob
 from atft_hpo.service.process.signals import Signals
 from atft_hpo.service.queue.budget import Stop
 from atft_hpo.service.queue.heartbeat import LeaseKeeper

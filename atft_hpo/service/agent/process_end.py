@@ -13,7 +13,7 @@ from pathlib import Path
 
 from atft_hpo.errors import VolumeError
 from atft_hpo.search.outcome import Outcome
-from atft_hpo.service.capacity.places import Place, Places
+from atft_hpo.service.capacity.places import Places
 from atft_hpo.service.database.connection import Database
 from atft_hpo.service.optuna_bridge.ask import Asked
 from atft_hpo.service.process.exit_codes import (
@@ -22,7 +22,7 @@ from atft_hpo.service.process.exit_codes import (
     kernel_memory_kills,
     last_words,
 )
-from atft_hpo.service.process.launchers import Handle
+from atft_hpo.service.process.launchers import Handle, Place
 from atft_hpo.service.queue.leases import Claim, conclude, requeue
 from atft_hpo.service.studies.study import OpenStudy
 

@@ -1,20 +1,19 @@
-"""One agent's working session on this machine: its places, its launcher, its view."""
+"""One agent's working session on this machine: its places and its launcher."""
 
 from collections.abc import Callable
-
-from rich.console import Console
+from contextlib import AbstractContextManager
 
 from atft_hpo.config.settings import Settings
-from atft_hpo.service.agent.agent import Agent, Farewell
+from atft_hpo.service.agent.agent import Agent, Farewell, View
 from atft_hpo.service.capacity.density import Chosen, ProbeFailedError
-from atft_hpo.service.capacity.places import Place, machine_cores, machine_gpus, plan_places
+from atft_hpo.service.capacity.places import machine_cores, machine_gpus, plan_places
 from atft_hpo.service.capacity.probe_processes import ProbeProcesses
 from atft_hpo.service.capacity.remembered import kept_layout, measurement
 from atft_hpo.service.database.connection import Database
-from atft_hpo.service.output.live import open_view
-from atft_hpo.service.process.launchers import LocalLauncher
+from atft_hpo.service.process.launchers import LocalLauncher, Place
 from atft_hpo.service.studies.status import read_status
 from atft_hpo.service.studies.study import OpenStudy
+from atft_hpo.service.trial import trial_process
 
 Say = Callable[[str], None]
 
@@ -24,23 +23,23 @@ def work_on(
     settings: Settings,
     study: OpenStudy,
     workers: int | None,
-    console: Console,
+    say: Say,
+    view: AbstractContextManager[View],
 ) -> Farewell:
-    """Be an agent of `study` until it is over, stopped, or this process is asked to stop."""
-    launcher = LocalLauncher(database.url, settings)
+    """Be an agent of `study` until it is over, stopped, or this process is asked to stop.
+
+    `say` hears what there is to say before trials run, `view` shows them.
+    """
+    launcher = LocalLauncher(database.url, settings, trial_process.main, trial_process.PRELOAD)
     launcher.prepare()
-
-    def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
     places = places_here(database, settings, study, workers, say)
     kind = "GPU" if places[0].gpu else f"CPU, {places[0].threads} thread(s) each"
     say(
         f"{study.name}: {study.target_trials} trials in total, {len(places)} at a time here "
         f"({kind}); Ctrl-C stops cleanly"
     )
-    with open_view(database, study.name, console) as view:
-        return Agent(database, study, launcher, places, view).run()
+    with view as shown:
+        return Agent(database, study, launcher, places, shown).run()
 
 
 def places_here(

@@ -7,21 +7,10 @@ are counted by NVML without loading torch; the list in CUDA_VISIBLE_DEVICES is r
 import importlib.metadata
 import os
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 from atft_hpo.config.settings import Settings
 from atft_hpo.errors import ConfigError
-
-
-@dataclass(frozen=True)
-class Place:
-    """Room for one trial process."""
-
-    index: int
-    gpu: str | None
-    """What CUDA_VISIBLE_DEVICES is to be; None = CPU."""
-    threads: int
-    """CPU threads of the process."""
+from atft_hpo.service.process.launchers import Place
 
 
 class Places:

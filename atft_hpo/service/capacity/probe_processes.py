@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING
 from atft_hpo.config.schema import Config
 from atft_hpo.config.settings import Settings, environment_with
 from atft_hpo.service.capacity.density import Layout, Measured, ProbeFailedError
-from atft_hpo.service.capacity.places import Place
-from atft_hpo.service.process.launchers import compute_environment
+from atft_hpo.service.process.launchers import Place, compute_environment
 from atft_hpo.service.trial.error_outcome import is_out_of_memory
 
 if TYPE_CHECKING:

@@ -27,27 +27,22 @@ from atft_hpo.config.settings import (
     replace_environment,
 )
 from atft_hpo.errors import VolumeError
-from atft_hpo.service.capacity.places import Place
 from atft_hpo.service.database.fencing import Lease
-from atft_hpo.service.trial import trial_process
 
 Main = Callable[[Sequence[str]], int]
 """What a trial process runs: arguments in, exit code out. Importable by its name."""
-PRELOAD = (
-    "atft_hpo.service.trial.trial_process",
-    "atft_hpo.training.run.loop",
-    "atft_hpo.search.shared_states",
-    "atft_hpo.results.summary.summary",
-    "atft_hpo.results.summary.hardware",
-    "atft_hpo.training.run.pace",
-    "lightgbm",
-    "torch._dynamo",  # torch imports it with the first optimiser; it takes more than a second
-    "alembic.command",  # Optuna imports these with its first storage
-    "optuna.storages._rdb.models",
-    "psycopg2.extras",
-)
-"""What the server imports. None of it may start threads or touch a GPU on import."""
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Room for one trial process."""
+
+    index: int
+    gpu: str | None
+    """What CUDA_VISIBLE_DEVICES is to be; None = CPU."""
+    threads: int
+    """CPU threads of the process."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +102,13 @@ class LocalLauncher:
         self,
         url: str,
         settings: Settings,
-        main: Main = trial_process.main,
-        preload: Sequence[str] = PRELOAD,
+        main: Main,
+        preload: Sequence[str],
     ) -> None:
-        """`url` of the database; `main` is what a trial process runs."""
+        """`url` of the database; `main` is what a trial process runs.
+
+        The server imports `preload`, none of which may start threads or touch a GPU on import.
+        """
         self._url = url
         self._settings = settings
         self._main = main

@@ -31,6 +31,21 @@ from atft_hpo.service.trial.on_epoch import EpochReporter
 from atft_hpo.service.trial.training import Siblings, TorchWork, Work
 from atft_hpo.training.plan.epoch_report import Decision, Ending, TrainingResult
 
+PRELOAD = (
+    "atft_hpo.service.trial.trial_process",
+    "atft_hpo.training.run.loop",
+    "atft_hpo.search.shared_states",
+    "atft_hpo.results.summary.summary",
+    "atft_hpo.results.summary.hardware",
+    "atft_hpo.training.run.pace",
+    "lightgbm",
+    "torch._dynamo",  # torch imports it with the first optimiser; it takes more than a second
+    "alembic.command",  # Optuna imports these with its first storage
+    "optuna.storages._rdb.models",
+    "psycopg2.extras",
+)
+"""What the server imports that trial processes, and those of the probe, are forked from."""
+
 
 @dataclass(frozen=True)
 class Orders:

@@ -5,7 +5,8 @@ import pytest
 from atft_hpo.config.settings import Device, Settings
 from atft_hpo.errors import ConfigError
 from atft_hpo.paths import Volume
-from atft_hpo.service.capacity.places import Place, Places, machine_cores, machine_gpus, plan_places
+from atft_hpo.service.capacity.places import Places, machine_cores, machine_gpus, plan_places
+from atft_hpo.service.process.launchers import Place
 
 
 def settings(device: Device = "auto", gpus: tuple[str, ...] | None = None) -> Settings:

@@ -12,10 +12,9 @@ import scripted
 from atft_hpo.config.settings import Settings
 from atft_hpo.errors import VolumeError
 from atft_hpo.paths import Volume
-from atft_hpo.service.capacity.places import Place
 from atft_hpo.service.database.fencing import Lease
-from atft_hpo.service.process.launchers import PRELOAD, Handle, LocalLauncher, TrialJob
-from atft_hpo.service.trial.trial_process import Orders, parse_orders
+from atft_hpo.service.process.launchers import Handle, LocalLauncher, Place, TrialJob
+from atft_hpo.service.trial.trial_process import PRELOAD, Orders, parse_orders
 
 URL = "postgresql+psycopg2://me:secret@host/base"
 Start = Callable[..., Handle]
