@@ -20,15 +20,12 @@ from torch import Tensor
 
 from atft_hpo.config.data_schema import SliceConfig, SplitConfig
 from atft_hpo.config.schema import Config
-from atft_hpo.config.training_schema import LossConfig
 from atft_hpo.data.sampling.batch import Batch
 from atft_hpo.data.sampling.cuts import day_cuts, stock_groups
 from atft_hpo.data.sampling.edges import EDGE_ATTRIBUTES, load_graph
 from atft_hpo.data.sampling.splits import Split, date_split
-from atft_hpo.data.store.labels import ranked_labels
 from atft_hpo.data.store.panel import Panel
-from atft_hpo.data.targets.pure import pure_labels
-from atft_hpo.data.targets.styles import style_ranks
+from atft_hpo.data.targets.loss_labels import loss_labels
 
 EVALUATION_DAYS = 240
 """Least length of evaluation slices: without gradients long ones fit, and the context before each
@@ -212,16 +209,6 @@ def evaluation_cuts(days: range, config: SliceConfig) -> list[range]:
     """The days of each evaluation slice."""
     length = max(config.days, EVALUATION_DAYS)
     return day_cuts(days, length, length)
-
-
-def loss_labels(
-    panel: Panel, return_DNQ: NDArray[np.float32], config: LossConfig
-) -> NDArray[np.float32]:
-    """[D, N, Q] labels of the loss, see `LossConfig.label`."""
-    if config.label == "pure":
-        styles_DNK = style_ranks(panel)
-        return_DNQ = pure_labels(return_DNQ, panel.alive, panel.sector, styles_DNK)
-    return ranked_labels(return_DNQ, panel.alive)
 
 
 def _sent(values: Tensor, device: torch.device) -> Tensor:

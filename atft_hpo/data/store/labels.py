@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atft_hpo.data.ingest.table import Rows, Table
-from atft_hpo.data.statistics.ranks import uniform_ranks
 from atft_hpo.errors import DataError
 
 Prices = NDArray[np.float64]
@@ -82,16 +81,3 @@ def known_returns(
     else:
         out_DN[delay + 1 :] = target_1d_DN[: -(delay + 1)]
     return out_DN
-
-
-def ranked_labels(
-    targets_DNQ: NDArray[np.float32], alive_DN: NDArray[np.bool_]
-) -> NDArray[np.float32]:
-    """[D, N, Q] uniform ranks per day over live stocks with a label: mean 0, variance 1.
-
-    NaN where the stock is not alive or has no label.
-    """
-    out_DNQ = np.empty_like(targets_DNQ)
-    for q in range(targets_DNQ.shape[-1]):
-        out_DNQ[..., q] = uniform_ranks(np.where(alive_DN, targets_DNQ[..., q], np.float32(np.nan)))
-    return out_DNQ
