@@ -27,7 +27,7 @@ from atft_hpo.data.store.panel import Panel
 from atft_hpo.errors import DataError
 from atft_hpo.evaluation.series import Floats, daily_correlation
 from atft_hpo.model.forest import Forest, Stack, Table, float32, lightgbm, live_rows
-from atft_hpo.training.loss.terms import recency
+from atft_hpo.training.loss.balance import recency
 
 MAX_LEAF_SHARE = 0.005
 """A leaf needs no more than this share of the samples: a small panel could not fill larger ones."""

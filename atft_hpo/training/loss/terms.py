@@ -1,12 +1,6 @@
-"""The loss of one slice: named terms, weighted by the phase.
+"""The loss of one slice as named terms; `balance` weighs them.
 
-    targets = SliceTargets.of(batch)
-    pull = loss_gradient(forecast, targets, rules)
-    torch.autograd.backward(forecast, pull.gradients)
-
-How a weight counts is `loss.balance`. Terms differ in the size of their gradients by factors of a
-thousand (an annualised Sharpe against a squared error of ranks), so by default a weight is the
-share of the pull that a term has on the forecasts, not a factor of its value.
+    terms = loss_terms(forecast, SliceTargets.of(batch), rules)
 
 Every term is float32, lower is better, and leaves missing labels and dead stocks out. `point` and
 `pinball` are on the ranked label, `ic` and `rank_ic` correlate the score with it day by day; these
@@ -15,23 +9,18 @@ are of the z-score portfolio of the objective's horizon, on raw one-day returns.
 are not computed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.training_schema import LossConfig, LossWeights, PhaseConfig
 from atft_hpo.data.sampling.batch import Batch
-from atft_hpo.evaluation.series import Floats
 from atft_hpo.training.loss import differentiable as diff
-
-_NO_PULL = 1e-12
-"""A term whose gradient is shorter has nothing to say in this step."""
 
 
 class ForecastLike(NamedTuple):
@@ -127,65 +116,6 @@ def loss_terms(
         terms["turnover"] = lambda: diff.turnover(weights_SN).mean()
         terms["exposure"] = lambda: exposure_loss(weights_SN, targets.sector_N, targets.sectors)
     return {name: term() for name, term in terms.items() if getattr(rules.weights, name) > 0}
-
-
-def weighted_sum(terms: Mapping[str, Tensor], weights: LossWeights) -> Tensor:
-    """Σ weight · term."""
-    return torch.stack([getattr(weights, name) * term for name, term in terms.items()]).sum()
-
-
-@dataclass(frozen=True)
-class Pull:
-    """What all terms together want of the forecasts."""
-
-    terms: dict[str, Tensor]
-    """Values, without their weights."""
-    norms: dict[str, Tensor]
-    """Norm of each term's own gradient on the forecasts, without its weight."""
-    factors: dict[str, Tensor]
-    """What each term's gradient was multiplied by."""
-    gradients: tuple[Tensor, ...]
-    """Σ factor · gradient, on the point forecasts and on the quantiles."""
-
-
-def recency(train: range, half_life_days: int | None) -> Floats:
-    """Weight [D] of the train range's days: halves for every half-life before its end, mean 1."""
-    if half_life_days is None:
-        return np.ones(len(train))
-    weight_D: Floats = np.exp2(np.arange(len(train)) / half_life_days)
-    return np.asarray(weight_D / weight_D.mean())
-
-
-def loss_gradient(forecast: ForecastLike, targets: SliceTargets, rules: LossRules) -> Pull:
-    """The gradient of the loss with respect to the forecasts, term by term.
-
-    With `loss.balance = "gradient"` a term's gradient is scaled to weight · reference, where the
-    reference is the norm of the point term's gradient in the same step (of the heaviest term, where
-    the point term has no weight): so a weight of .1 pulls a tenth as hard as the point term,
-    whatever the units of the term are. With "none" it is weight · gradient.
-    """
-    leaves = ForecastLike(*(part.detach().float().requires_grad_() for part in forecast))
-    terms = loss_terms(leaves, targets, rules)
-    gradients = {
-        name: torch.autograd.grad(term, leaves, retain_graph=True, materialize_grads=True)
-        for name, term in terms.items()
-    }
-    norms = {name: _norm(parts) for name, parts in gradients.items()}
-    weights = {name: getattr(rules.weights, name) for name in terms}
-    factors = {name: torch.full_like(norms[name], weight) for name, weight in weights.items()}
-    if rules.settings.balance == "gradient":
-        heaviest = max(weights, key=lambda name: (name == "point", weights[name]))
-        factors = {
-            name: factor * norms[heaviest] / norms[name].clamp(min=_NO_PULL)
-            for name, factor in factors.items()
-        }
-    pulls = zip(*([f * g for g in gradients[n]] for n, f in factors.items()), strict=True)
-    total = tuple(torch.stack(parts).sum(0) for parts in pulls)
-    return Pull({n: t.detach() for n, t in terms.items()}, norms, factors, total)
-
-
-def _norm(parts: tuple[Tensor, ...]) -> Tensor:
-    return torch.stack([part.square().sum() for part in parts]).sum().sqrt()
 
 
 def point_loss(point_SNQ: Tensor, targets: SliceTargets, rules: LossRules) -> Tensor:

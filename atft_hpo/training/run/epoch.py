@@ -19,14 +19,8 @@ from atft_hpo.data.sampling.batch import Batch
 from atft_hpo.errors import NonFiniteError
 from atft_hpo.model.atft import ATFT
 from atft_hpo.training.forecasting.forecast import precision
-from atft_hpo.training.loss.terms import (
-    LossRules,
-    Pull,
-    SliceTargets,
-    loss_gradient,
-    recency,
-    weighted_sum,
-)
+from atft_hpo.training.loss.balance import Pull, loss_gradient, recency, weighted_sum
+from atft_hpo.training.loss.terms import LossRules, SliceTargets
 from atft_hpo.training.optim.averaging import Averages
 from atft_hpo.training.optim.optimizer import set_rates, trainable
 from atft_hpo.training.optim.schedule import phase_progress

@@ -20,7 +20,8 @@ from atft_hpo.data.sampling.batch import Batch
 from atft_hpo.errors import HealthGateError
 from atft_hpo.model.atft import ATFT
 from atft_hpo.training.forecasting.forecast import evaluating
-from atft_hpo.training.loss.terms import LossRules, SliceTargets, loss_terms, weighted_sum
+from atft_hpo.training.loss.balance import weighted_sum
+from atft_hpo.training.loss.terms import LossRules, SliceTargets, loss_terms
 
 MIN_SPREAD: Final = 1e-4
 """Least cross-sectional std of the point forecast, in stds of the label."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,40 +15,13 @@ from torch import Tensor
 from atft_hpo.config.training_schema import LossConfig, LossWeights
 from atft_hpo.data.sampling.batch import Batch
 from atft_hpo.training.loss import terms
-from atft_hpo.training.loss.terms import (
-    ForecastLike,
-    LossRules,
-    SliceTargets,
-    loss_gradient,
-    loss_terms,
-    weighted_sum,
-)
+from atft_hpo.training.loss.balance import weighted_sum
+from atft_hpo.training.loss.terms import ForecastLike, LossRules, SliceTargets, loss_terms
 
 DAYS, STOCKS, LEVELS = 6, 12, (0.1, 0.5, 0.9)
 ALL = LossWeights(point=1, pinball=2, sharpe=3, ic=4, rank_ic=5, turnover=6, exposure=7)
-
-
-def rules_of(**changes: Any) -> LossRules:
-    """Rules with every term on and two horizons of equal weight."""
-    base = LossRules(ALL, (1.0, 1.0), LEVELS, LossConfig(), clip=3.0, horizon=0, horizon_days=1)
-    return dataclasses.replace(base, **changes)
-
-
-def draw(seed: int = 0, gaps: float = 0.2) -> tuple[ForecastLike, SliceTargets]:
-    """A forecast that needs gradients, and targets with missing labels."""
-    generator = torch.Generator().manual_seed(seed)
-    point, label = torch.randn(2, DAYS, STOCKS, 2, generator=generator)
-    quantiles = torch.randn(DAYS, STOCKS, 2, 3, generator=generator).sort(dim=-1).values
-    mask = torch.rand(label.shape, generator=generator) > gaps
-    targets = SliceTargets(
-        label_SNQ=torch.where(mask, label, 0.0),
-        mask_SNQ=mask,
-        return_SN=(0.01 * label[..., 0]).masked_fill(~mask[..., 0], torch.nan),
-        alive_SN=torch.ones(DAYS, STOCKS, dtype=torch.bool),
-        sector_N=torch.arange(STOCKS) % 3,
-        sectors=3,
-    )
-    return ForecastLike(point.requires_grad_(), quantiles.requires_grad_()), targets
+Draw = Callable[..., tuple[ForecastLike, SliceTargets]]
+RulesOf = Callable[..., LossRules]
 
 
 def per_horizon(targets: SliceTargets, q: int, *tensors: Tensor) -> list[Any]:
@@ -56,7 +30,7 @@ def per_horizon(targets: SliceTargets, q: int, *tensors: Tensor) -> list[Any]:
     return [t.detach()[..., q][mask].double().numpy() for t in tensors]
 
 
-def test_squared_error_averages_labelled_cells_then_horizons() -> None:
+def test_squared_error_averages_labelled_cells_then_horizons(draw: Draw, rules_of: RulesOf) -> None:
     forecast, targets = draw()
     means = []
     for q in (0, 1):
@@ -66,7 +40,9 @@ def test_squared_error_averages_labelled_cells_then_horizons() -> None:
     assert found.item() == pytest.approx(0.75 * means[0] + 0.25 * means[1], rel=1e-5)
 
 
-def test_huber_equals_squared_error_near_zero_and_is_linear_far_out() -> None:
+def test_huber_equals_squared_error_near_zero_and_is_linear_far_out(
+    draw: Draw, rules_of: RulesOf
+) -> None:
     _, targets = draw(gaps=0.0)
     rules = rules_of(settings=LossConfig(point="huber", huber_delta=1.0))
     near = terms.point_loss(targets.label_SNQ + 0.3, targets, rules)
@@ -75,7 +51,7 @@ def test_huber_equals_squared_error_near_zero_and_is_linear_far_out() -> None:
     assert float(far) == pytest.approx(2 * (5.0 - 0.5), rel=1e-4)
 
 
-def test_pinball_equals_sklearn() -> None:
+def test_pinball_equals_sklearn(draw: Draw, rules_of: RulesOf) -> None:
     forecast, targets = draw(1)
     expected = []
     for p, level in enumerate(LEVELS):
@@ -88,7 +64,9 @@ def test_pinball_equals_sklearn() -> None:
 
 
 @pytest.mark.parametrize(("term", "reference"), [("ic", pearsonr), ("rank_ic", spearmanr)])
-def test_correlation_terms_are_one_minus_the_mean_over_days(term: str, reference: Any) -> None:
+def test_correlation_terms_are_one_minus_the_mean_over_days(
+    draw: Draw, rules_of: RulesOf, term: str, reference: Any
+) -> None:
     forecast, targets = draw(2)
     rules = rules_of(horizon_weights=(1.0,), settings=LossConfig(rank_temperature=1e-6))
     days = []
@@ -102,7 +80,7 @@ def test_correlation_terms_are_one_minus_the_mean_over_days(term: str, reference
     )
 
 
-def test_sharpe_falls_with_a_better_score_and_with_cost() -> None:
+def test_sharpe_falls_with_a_better_score_and_with_cost(draw: Draw, rules_of: RulesOf) -> None:
     _, targets = draw(3)
     values = {}
     for name, score in {"good": targets.label_SNQ, "bad": -targets.label_SNQ}.items():
@@ -122,7 +100,9 @@ def test_exposure_by_hand() -> None:
     assert found.item() == pytest.approx(expected)
 
 
-def test_only_terms_with_a_weight_are_computed_and_each_is_weighted() -> None:
+def test_only_terms_with_a_weight_are_computed_and_each_is_weighted(
+    draw: Draw, rules_of: RulesOf
+) -> None:
     forecast, targets = draw(4)
     assert set(loss_terms(forecast, targets, rules_of())) == set(LossWeights.model_fields)
     weights = LossWeights(point=0, pinball=2, sharpe=0.5)
@@ -132,7 +112,7 @@ def test_only_terms_with_a_weight_are_computed_and_each_is_weighted() -> None:
     torch.testing.assert_close(weighted_sum(terms, weights), expected)
 
 
-def test_missing_labels_have_no_influence() -> None:
+def test_missing_labels_have_no_influence(draw: Draw, rules_of: RulesOf) -> None:
     forecast, targets = draw(5)
     missing = ~targets.mask_SNQ
     total = weighted_sum(loss_terms(forecast, targets, rules_of()), ALL)
@@ -145,7 +125,7 @@ def test_missing_labels_have_no_influence() -> None:
     assert (forecast.point_SNQ.grad[targets.mask_SNQ] != 0).all()
 
 
-def test_a_horizon_without_labels_does_not_dilute_the_others() -> None:
+def test_a_horizon_without_labels_does_not_dilute_the_others(draw: Draw, rules_of: RulesOf) -> None:
     forecast, targets = draw(6)
     mask = targets.mask_SNQ.clone()
     mask[..., 1] = False
@@ -158,7 +138,9 @@ def test_a_horizon_without_labels_does_not_dilute_the_others() -> None:
         )
 
 
-def test_a_slice_without_any_label_has_no_gradient_and_no_nan() -> None:
+def test_a_slice_without_any_label_has_no_gradient_and_no_nan(
+    draw: Draw, rules_of: RulesOf
+) -> None:
     forecast, targets = draw(7)
     empty = dataclasses.replace(
         targets,
@@ -171,7 +153,7 @@ def test_a_slice_without_any_label_has_no_gradient_and_no_nan() -> None:
     assert (forecast.point_SNQ.grad == 0).all()
 
 
-def test_half_precision_forecasts_are_scored_in_float32() -> None:
+def test_half_precision_forecasts_are_scored_in_float32(draw: Draw, rules_of: RulesOf) -> None:
     forecast, targets = draw(8)
     half = ForecastLike(*(part.detach().bfloat16() for part in forecast))
     assert {t.dtype for t in loss_terms(half, targets, rules_of()).values()} == {torch.float32}
@@ -194,64 +176,3 @@ def test_targets_drop_context_and_dead_cells() -> None:
     assert targets.mask_SNQ.sum() == label.numel() - 3
     assert targets.samples == DAYS * STOCKS - 1
     torch.testing.assert_close(targets.label_SNQ[2, 3], label[3, 2])
-
-
-def test_unbalanced_the_gradient_is_autograds() -> None:
-    forecast, targets = draw(9)
-    rules = rules_of(settings=LossConfig(balance="none"))
-    pull = loss_gradient(forecast, targets, rules)
-    expected = torch.autograd.grad(
-        weighted_sum(loss_terms(forecast, targets, rules), ALL), forecast
-    )
-    for found, wanted in zip(pull.gradients, expected, strict=True):
-        torch.testing.assert_close(found, wanted)
-    for name, term in loss_terms(forecast, targets, rules).items():
-        torch.testing.assert_close(pull.terms[name], term.detach())
-
-
-def test_balanced_every_term_pulls_by_its_weight() -> None:
-    forecast, targets = draw(10)
-    pull = loss_gradient(forecast, targets, rules_of())
-    reference = pull.norms["point"]
-    for name, norm in pull.norms.items():
-        wanted = getattr(ALL, name) * reference
-        torch.testing.assert_close(pull.factors[name] * norm, wanted)
-
-
-def test_balance_does_not_depend_on_a_terms_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    forecast, targets = draw(11)
-    before = loss_gradient(forecast, targets, rules_of()).gradients
-    plain = terms.sharpe_loss
-    monkeypatch.setattr(terms, "sharpe_loss", lambda *given: 1000.0 * plain(*given))
-    after = loss_gradient(forecast, targets, rules_of()).gradients
-    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-6)
-
-
-def test_without_the_point_term_the_heaviest_is_the_reference() -> None:
-    forecast, targets = draw(12)
-    weights = LossWeights(point=0, pinball=0.5, ic=2.0)
-    pull = loss_gradient(forecast, targets, rules_of(weights=weights))
-    torch.testing.assert_close(pull.factors["ic"], torch.tensor(2.0))
-    torch.testing.assert_close(
-        pull.factors["pinball"] * pull.norms["pinball"], 0.5 * pull.norms["ic"]
-    )
-
-
-def test_a_slice_without_any_label_pulls_nowhere() -> None:
-    forecast, targets = draw(13)
-    empty = dataclasses.replace(
-        targets,
-        mask_SNQ=torch.zeros_like(targets.mask_SNQ),
-        return_SN=torch.full_like(targets.return_SN, torch.nan),
-    )
-    weights = LossWeights(point=1, pinball=1, sharpe=0.1, ic=1, rank_ic=1)
-    for gradient in loss_gradient(forecast, empty, rules_of(weights=weights)).gradients:
-        assert (gradient == 0).all()
-
-
-def test_weights_of_days_halve_with_every_half_life_and_have_mean_one() -> None:
-    weight_D = terms.recency(range(30, 130), 20)
-    assert weight_D.shape == (100,)
-    assert weight_D.mean() == pytest.approx(1.0)
-    np.testing.assert_allclose(weight_D[20:], 2 * weight_D[:-20])
-    np.testing.assert_array_equal(terms.recency(range(30, 130), None), 1.0)
