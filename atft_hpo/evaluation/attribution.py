@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from atft_hpo.data.statistics.ranks import average_ranks
 from atft_hpo.evaluation.day_blocks import day_blocks
-from atft_hpo.evaluation.portfolio import MIN_STOCKS
-from atft_hpo.evaluation.series import Bools, Centred, Floats, Ranked
+from atft_hpo.evaluation.series import MIN_STOCKS, Bools, Centred, Floats, Ranked
 from atft_hpo.evaluation.yardsticks import PureYardstick
 
 

@@ -18,16 +18,13 @@ from atft_hpo.config.schema import Config
 from atft_hpo.evaluation.attribution import Attribution, attribute, rank_autocorrelation
 from atft_hpo.evaluation.day_blocks import day_blocks, in_threads
 from atft_hpo.evaluation.portfolio import (
-    MIN_STOCKS,
-    Bools,
-    Floats,
     PortfolioSeries,
     carry_forward,
     day_weights,
     hold_tranches,
     portfolio_returns,
 )
-from atft_hpo.evaluation.series import Centred, Ranked, masked_ranks
+from atft_hpo.evaluation.series import MIN_STOCKS, Bools, Centred, Floats, Ranked, masked_ranks
 from atft_hpo.evaluation.yardsticks import Yardstick, Yardsticks
 
 

@@ -39,8 +39,8 @@ from numpy.typing import NDArray
 from atft_hpo.config.schema import Config
 from atft_hpo.evaluation.attribution import Attribution
 from atft_hpo.evaluation.daily import HorizonDays, daily_results
-from atft_hpo.evaluation.portfolio import Floats, PortfolioSeries
-from atft_hpo.evaluation.series import DailySeries, correlation_summary, mean_and_std
+from atft_hpo.evaluation.portfolio import PortfolioSeries
+from atft_hpo.evaluation.series import DailySeries, Floats, correlation_summary, mean_and_std
 from atft_hpo.evaluation.yardsticks import Yardsticks
 
 TRADING_DAYS: Final = 252

@@ -24,14 +24,10 @@ from numpy.typing import NDArray
 
 from atft_hpo.config.schema import PortfolioConfig
 from atft_hpo.evaluation.day_blocks import day_blocks
+from atft_hpo.evaluation.series import MIN_STOCKS, Bools, Floats
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-
-MIN_STOCKS: Final = 20
-"""Days with fewer stocks are not scored."""
 VOLATILITY_DAYS: Final = 60
-"""Trailing window of `trailing_volatility`, trading days."""
+"""Trailing window of the volatility that `inverse_volatility` divides by, trading days."""
 DECILES: Final = 10
 BASIS_POINT: Final = 1e-4
 
@@ -104,6 +100,8 @@ def hold_tranches(target_DN: Floats, horizon_days: int) -> Floats:
 
     A tranche opened on day d with 1/h of the capital is held h days, so the book on day d is the
     mean of the last h targets; on the first h − 1 days the rest is cash (Jegadeesh & Titman 1993).
+    A running sum, as in its differentiable twin: `data.statistics.rolling.trailing_sum` would
+    change the last bits of every recorded validation.
     """
     if horizon_days == 1:
         return target_DN
@@ -123,22 +121,6 @@ def portfolio_returns(
     blocks = [_earned(weights_DN, returns_DN, days) for days in day_blocks(len(weights_DN))]
     gross_D, turnover_D = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     return PortfolioSeries(gross_D, gross_D - cost_bps * BASIS_POINT * turnover_D, turnover_D)
-
-
-def trailing_volatility(
-    returns_DN: NDArray[np.floating], window_days: int = VOLATILITY_DAYS
-) -> Floats:
-    """Root mean square of the last `window_days` known returns, up to and including each day.
-
-    `returns_DN` must be known at day d (close[d] / close[d−1] − 1). NaN with fewer than half a
-    window of known values.
-    """
-    known_DN = np.isfinite(returns_DN)
-    square_DN = np.where(known_DN, returns_DN, 0.0).astype(np.float64) ** 2
-    count_DN = _trailing_sum(known_DN.astype(np.float64), window_days)
-    sum_DN = np.maximum(_trailing_sum(square_DN, window_days), 0.0)
-    enough_DN = count_DN >= window_days / 2
-    return np.where(enough_DN, np.sqrt(sum_DN / np.maximum(count_DN, 1.0)), np.nan)
 
 
 def constant_days(values_DN: NDArray[np.floating], mask_DN: Bools) -> Bools:
@@ -193,9 +175,3 @@ def _mean(values_DN: Floats, mask_DN: Bools) -> Floats:
     """[D, 1] over the masked stocks; the values of others must be 0."""
     count_D1 = np.maximum(mask_DN.sum(axis=1, keepdims=True), 1)
     return np.asarray(values_DN.sum(axis=1, keepdims=True) / count_D1)
-
-
-def _trailing_sum(values_DN: Floats, window_days: int) -> Floats:
-    total_DN = values_DN.cumsum(axis=0)
-    total_DN[window_days:] -= total_DN[:-window_days].copy()
-    return total_DN

@@ -6,6 +6,7 @@ summary = correlation_summary("ic", ic_D[np.isfinite(ic_D)], lag=5)     # ic, ic
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from atft_hpo.data.statistics.ranks import average_ranks
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+
+MIN_STOCKS: Final = 20
+"""Days with fewer stocks are not scored."""
 
 
 @dataclass(frozen=True)

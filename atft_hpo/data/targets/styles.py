@@ -31,7 +31,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atft_hpo.data.statistics.ranks import uniform_ranks
-from atft_hpo.data.statistics.rolling import trailing_max, trailing_sum
+from atft_hpo.data.statistics.rolling import (
+    trailing_max,
+    trailing_mean,
+    trailing_sum,
+    trailing_volatility,
+)
 from atft_hpo.data.store.panel import Panel
 
 LOOKBACK_DAYS = 120
@@ -109,12 +114,12 @@ class _History:
         assert self.traded_DN is not None  # `style_names` leaves it out otherwise
         known_DN = np.isfinite(self.traded_DN)
         value_DN = np.where(known_DN, self.traded_DN, 0.0).astype(np.float64)
-        mean_DN = _mean(value_DN, known_DN, 20)
+        mean_DN = trailing_mean(value_DN, known_DN, 20)
         with np.errstate(divide="ignore"):
             return np.where(mean_DN == 0.0, np.nan, np.log(mean_DN))
 
     def volatility(self, window: int) -> _Floats:
-        return np.sqrt(_mean(self.r_DN**2, self.known_DN, window))
+        return trailing_volatility(np.where(self.known_DN, self.r_DN, np.nan), window)
 
     def log_return(self, window: int) -> _Floats:
         log_DN = np.log1p(np.maximum(self.r_DN, _LEAST_RETURN))
@@ -135,10 +140,10 @@ class _History:
         m_D1 = (self.r_DN * counted_DN).sum(axis=1, keepdims=True)
         m_D1 /= np.maximum(counted_DN.sum(axis=1, keepdims=True), 1)
         m_DN = np.where(self.known_DN, m_D1, 0.0)
-        mean_m_DN = _mean(m_DN, self.known_DN, window)
-        variance_DN = _mean(m_DN**2, self.known_DN, window) - mean_m_DN**2
-        covariance_DN = _mean(self.r_DN * m_DN, self.known_DN, window)
-        covariance_DN -= mean_m_DN * _mean(self.r_DN, self.known_DN, window)
+        mean_m_DN = trailing_mean(m_DN, self.known_DN, window)
+        variance_DN = trailing_mean(m_DN**2, self.known_DN, window) - mean_m_DN**2
+        covariance_DN = trailing_mean(self.r_DN * m_DN, self.known_DN, window)
+        covariance_DN -= mean_m_DN * trailing_mean(self.r_DN, self.known_DN, window)
         moves_DN = variance_DN > _LEAST_VARIANCE
         return np.where(moves_DN, covariance_DN / np.where(moves_DN, variance_DN, 1.0), np.nan)
 
@@ -154,13 +159,6 @@ _RAW: dict[str, Callable[[_History], _Floats]] = {
     "max_return_20d": lambda history: history.max_return(20),
 }
 STYLES: tuple[str, ...] = tuple(_RAW)
-
-
-def _mean(value_DN: _Floats, known_DN: NDArray[np.bool_], window: int) -> _Floats:
-    """Mean over the known days of the window; `value_DN` is 0 where unknown."""
-    count_DN = trailing_sum(known_DN.astype(np.float64), window)
-    mean_DN = trailing_sum(value_DN, window) / np.maximum(count_DN, 1.0)
-    return np.where(count_DN >= window / 2, mean_DN, np.nan)
 
 
 def _enough(value_DN: _Floats, known_DN: NDArray[np.bool_], window: int) -> _Floats:

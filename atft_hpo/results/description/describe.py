@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from atft_hpo.config.data_schema import SplitConfig
 from atft_hpo.data.sampling.splits import Split, date_split
 from atft_hpo.data.store.panel import Panel
-from atft_hpo.results.description.feature_ic import daily_rank_ic, newey_west_t
+from atft_hpo.results.description.feature_ic import daily_rank_ic, t_statistics
 
 LEAK_RANK_IC = 0.06
 LEAK_T = 5.0
@@ -141,7 +141,7 @@ def _features(panel: Panel, rank_ic_DFQ: NDArray[np.float64]) -> tuple[FeatureSt
     missing = manifest.report["missing_shares"]
     t_FQ = np.column_stack(
         [
-            newey_west_t(rank_ic_DFQ[..., q], manifest.horizons_days[q] + manifest.delay_days)
+            t_statistics(rank_ic_DFQ[..., q], manifest.horizons_days[q] + manifest.delay_days)
             for q in range(rank_ic_DFQ.shape[2])
         ]
     )

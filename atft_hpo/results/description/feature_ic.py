@@ -1,16 +1,17 @@
-"""Daily rank correlations of every feature with the labels, and their t-statistics.
-
-For `describe` only; the metrics of forecasts are in `evaluation.metrics`.
-"""
+"""Daily rank correlations of every feature with the labels, as if each were a forecast."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atft_hpo.data.statistics.ranks import Floats, average_ranks
 from atft_hpo.data.store.panel import Panel
+from atft_hpo.evaluation.series import (
+    MIN_STOCKS,
+    Floats,
+    Ranked,
+    masked_ranks,
+    newey_west_t,
+)
 
-MIN_STOCKS = 20
-"""Days with fewer live stocks that have a label are left out."""
 MIN_DAYS = 20
 """Fewer days with a correlation give no t-statistic."""
 
@@ -28,7 +29,7 @@ def daily_rank_ic(panel: Panel, days: NDArray[np.int64]) -> tuple[NDArray[np.flo
         complete = panel.alive[day] & ~np.isnan(label_NQ).any(axis=1)
         if complete.sum() >= MIN_STOCKS:
             x_NF = panel.features_tensor(slice(day, day + 1))[0].float().numpy()[complete]
-            out_DFQ[d] = _standard_ranks(x_NF.T) @ _standard_ranks(label_NQ[complete].T).T
+            out_DFQ[d] = _correlations(x_NF.T, label_NQ[complete].T)
     return out_DFQ, panel.oracle is not None
 
 
@@ -45,27 +46,23 @@ def _day_labels(panel: Panel, day: int) -> Floats:
     return residual_N[:, None]
 
 
-def _standard_ranks(values: Floats) -> Floats:
-    """Average ranks along the last axis, centred, length 1; 0 for constant rows."""
-    ranks = average_ranks(values)
-    centred = ranks - ranks.mean(axis=-1, keepdims=True)
-    length = np.linalg.norm(centred, axis=-1, keepdims=True)
-    return np.asarray(centred / np.where(length > 0, length, 1.0))
+def _correlations(x_FN: NDArray[np.floating], label_QN: NDArray[np.floating]) -> Floats:
+    """[F, Q] Spearman correlations across stocks; 0 where a feature or a label is constant."""
+    x_F, labels_Q = _ranked(x_FN), [_ranked(label_QN[q : q + 1]) for q in range(len(label_QN))]
+    return np.nan_to_num(np.column_stack([x_F.correlation(label) for label in labels_Q]))
 
 
-def newey_west_t(series_DF: NDArray[np.float64], lag: int) -> NDArray[np.float64]:
-    """t-statistics [F] of column means, Bartlett weights up to `lag` (Newey & West 1987).
+def _ranked(values_RN: NDArray[np.floating]) -> Ranked:
+    everywhere_RN = np.ones(values_RN.shape, dtype=np.bool_)
+    return Ranked.of(masked_ranks(values_RN, everywhere_RN), everywhere_RN.sum(axis=1))
+
+
+def t_statistics(rank_ic_DF: Floats, lag: int) -> Floats:
+    """[F] Newey–West t-statistics of the mean over days.
 
     Days (rows) with NaN are left out; fewer than MIN_DAYS days, or no variation, give 0.
     """
-    x = series_DF[~np.isnan(series_DF).any(axis=1)]
-    days = len(x)
-    if days < MIN_DAYS:
-        return np.zeros(series_DF.shape[1])
-    deviation = x - x.mean(axis=0)
-    variance = (deviation**2).mean(axis=0)
-    for k in range(1, min(lag, days - 1) + 1):
-        weight = 1 - k / (lag + 1)
-        variance += 2 * weight * (deviation[k:] * deviation[:-k]).sum(axis=0) / days
-    error = np.sqrt(np.maximum(variance, 0) / days)
-    return np.asarray(np.divide(x.mean(axis=0), error, out=np.zeros_like(error), where=error > 0))
+    known_FD = np.ascontiguousarray(rank_ic_DF[~np.isnan(rank_ic_DF).any(axis=1)].T)
+    if known_FD.shape[1] < MIN_DAYS:
+        return np.zeros(len(known_FD))
+    return np.nan_to_num([newey_west_t(series_D, lag) for series_D in known_FD])

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from atft_hpo.config.schema import Config
 from atft_hpo.data.sampling.edges import EDGE_ATTRIBUTES
 from atft_hpo.data.sampling.slices import SliceSource
+from atft_hpo.data.statistics.rolling import trailing_volatility
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.evaluation.metrics import Evaluation, evaluate_forecast
-from atft_hpo.evaluation.portfolio import VOLATILITY_DAYS, trailing_volatility
+from atft_hpo.evaluation.portfolio import VOLATILITY_DAYS
 from atft_hpo.evaluation.yardsticks import Yardsticks
 from atft_hpo.model.atft import ATFT, CHUNK_TOKENS, ModelInputs
 from atft_hpo.model.compiled import compile_parts
@@ -122,7 +123,7 @@ def evaluate_table(
     volatility_DN = None
     if config.portfolio.sizing == "inverse_volatility":
         past = slice(max(0, days.start - VOLATILITY_DAYS), days.stop)
-        volatility_DN = trailing_volatility(panel.returns[past])[-len(days) :]
+        volatility_DN = trailing_volatility(panel.returns[past], VOLATILITY_DAYS)[-len(days) :]
     return evaluate_forecast(
         table.score_DNQ,
         yardsticks or Yardsticks.of(panel, days),

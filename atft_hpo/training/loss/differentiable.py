@@ -15,8 +15,10 @@ from torch import Tensor
 from atft_hpo.evaluation.metrics import TRADING_DAYS
 from atft_hpo.evaluation.portfolio import BASIS_POINT
 
-MIN_STOCKS: Final = 3
-"""Days with fewer stocks have no loss."""
+MIN_STOCKS_OF_LOSS: Final = 3
+"""Days with fewer stocks have no loss; to be scored, they need `evaluation.series.MIN_STOCKS`."""
+MIN_DAYS: Final = 3
+"""Slices with fewer measured days have no Sharpe ratio."""
 SHARPE_FLOOR: Final = 1e-3
 """Added in quadrature to the daily std: ten basis points, a fifth of a typical one. It bounds the
 term on short slices, where the sample std can come out near zero."""
@@ -40,7 +42,7 @@ def pearson(a_SN: Tensor, b_SN: Tensor, mask_SN: Tensor) -> tuple[Tensor, Tensor
     b_SN = torch.where(mask_SN, b_SN - masked_mean(b_SN, mask_SN), 0.0)
     product_S = (a_SN * b_SN).sum(dim=1)
     squares_S = (a_SN * a_SN).sum(dim=1) * (b_SN * b_SN).sum(dim=1)
-    counts_S = (mask_SN.sum(dim=1) >= MIN_STOCKS) & (squares_S > _TINY)
+    counts_S = (mask_SN.sum(dim=1) >= MIN_STOCKS_OF_LOSS) & (squares_S > _TINY)
     return product_S / torch.where(counts_S, squares_S, 1.0).sqrt(), counts_S
 
 
@@ -130,7 +132,7 @@ def zscore_weights(score_SN: Tensor, tradable_SN: Tensor, clip: float) -> Tensor
     neutral_SN = torch.where(tradable_SN, z_SN - masked_mean(z_SN, tradable_SN), 0.0)
     gross_S1 = neutral_SN.abs().sum(dim=1, keepdim=True)
     weights_SN = neutral_SN / torch.where(spread_S1, gross_S1, 1.0)
-    scored_S = (tradable_SN.sum(dim=1) >= MIN_STOCKS) & spread_S1[:, 0]
+    scored_S = (tradable_SN.sum(dim=1) >= MIN_STOCKS_OF_LOSS) & spread_S1[:, 0]
     return _carry_forward(weights_SN, scored_S)
 
 
@@ -165,7 +167,7 @@ def sharpe_annual(returns_S: Tensor, measured_S: Tensor, floor: float = SHARPE_F
     squares = torch.where(measured_S, (returns_S - mean) ** 2, 0.0).sum()
     variance = squares / (count - 1).clamp(min=1) + floor**2
     ratio = math.sqrt(TRADING_DAYS) * mean / (variance + _TINY**2).sqrt()
-    return torch.where(count >= MIN_STOCKS, ratio, torch.zeros_like(ratio))
+    return torch.where(count >= MIN_DAYS, ratio, torch.zeros_like(ratio))
 
 
 def _carry_forward(weights_SN: Tensor, scored_S: Tensor) -> Tensor:

@@ -16,7 +16,6 @@ from atft_hpo.evaluation.portfolio import (
     hold_tranches,
     portfolio_returns,
     target_weights,
-    trailing_volatility,
 )
 
 SIZINGS = ("zscore", "decile", "inverse_volatility", "uncertainty")
@@ -185,18 +184,6 @@ def test_targets_are_those_of_each_day_carried_forward() -> None:
     np.testing.assert_array_equal(found[[4, 8]], own[[3, 7]])
     alone = [day_weights(score[d : d + 1], alive[d : d + 1], PortfolioConfig()) for d in range(12)]
     np.testing.assert_array_equal(np.concatenate([weights for weights, _ in alone]), own)
-
-
-def test_trailing_volatility_is_known_at_the_day_and_needs_half_a_window() -> None:
-    returns = np.random.default_rng(0).standard_normal((80, 3)) * 0.01
-    returns[10, 0] = np.nan
-    found = trailing_volatility(returns, 20)
-    assert np.isnan(found[8]).all()
-    np.testing.assert_allclose(found[40, 1], np.sqrt((returns[21:41, 1] ** 2).mean()))
-    np.testing.assert_allclose(found[15, 0], np.sqrt(np.nanmean(returns[:16, 0] ** 2)))
-    later = returns.copy()
-    later[41:] = 5.0
-    np.testing.assert_array_equal(trailing_volatility(later, 20)[:41], found[:41])
 
 
 def test_constant_days_ignore_what_is_masked() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atft_hpo.data.statistics.rolling import trailing_max, trailing_sum
+from atft_hpo.data.statistics.rolling import trailing_max, trailing_sum, trailing_volatility
 
 windows = st.integers(1, 40)
 seeds = st.integers(0, 10_000)
@@ -43,3 +43,15 @@ def test_a_huge_value_leaves_nothing_behind(window: int) -> None:
     values_DN[6] = 0.1
     assert (trailing_sum(values_DN, window)[6 + window :] == 0.0).all()
     assert trailing_sum(values_DN, window)[5 + window, 0] == 0.1
+
+
+def test_trailing_volatility_is_known_at_the_day_and_needs_half_a_window() -> None:
+    returns = np.random.default_rng(0).standard_normal((80, 3)) * 0.01
+    returns[10, 0] = np.nan
+    found = trailing_volatility(returns, 20)
+    assert np.isnan(found[8]).all()
+    np.testing.assert_allclose(found[40, 1], np.sqrt((returns[21:41, 1] ** 2).mean()))
+    np.testing.assert_allclose(found[15, 0], np.sqrt(np.nanmean(returns[:16, 0] ** 2)))
+    later = returns.copy()
+    later[41:] = 5.0
+    np.testing.assert_array_equal(trailing_volatility(later, 20)[:41], found[:41])

@@ -10,8 +10,8 @@ import torch
 
 from atft_hpo.config.schema import Config
 from atft_hpo.data.sampling.slices import SliceSource
+from atft_hpo.data.statistics.rolling import trailing_volatility
 from atft_hpo.data.store.panel import Panel
-from atft_hpo.evaluation.portfolio import trailing_volatility
 from atft_hpo.model.atft import ATFT
 from atft_hpo.model.kernels import decomposed, interpolation
 from atft_hpo.model.kernels.choose import Comparison
@@ -141,8 +141,8 @@ def test_sizings_get_the_risk_they_need(
 
 
 def test_volatility_looks_back_from_the_day_not_ahead(panel: Panel) -> None:
-    past = trailing_volatility(panel.returns[40:100])[-1]
-    np.testing.assert_allclose(past, trailing_volatility(panel.returns)[99], rtol=1e-6)
+    past = trailing_volatility(panel.returns[40:100], 60)[-1]
+    np.testing.assert_array_equal(past, trailing_volatility(panel.returns, 60)[99])
 
 
 def test_precision_follows_the_configuration(model: ATFT, config: Config, panel: Panel) -> None:

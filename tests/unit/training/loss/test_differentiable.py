@@ -40,7 +40,10 @@ def test_the_portfolio_twin_equals_the_evaluation(horizon: int, seed: int) -> No
     net, measured = diff.net_returns(held, returns, 7.0)
     expected = portfolio.hold_tranches(
         portfolio.target_weights(
-            score.numpy(), alive.numpy(), PortfolioConfig(clip=1.5), min_stocks=diff.MIN_STOCKS
+            score.numpy(),
+            alive.numpy(),
+            PortfolioConfig(clip=1.5),
+            min_stocks=diff.MIN_STOCKS_OF_LOSS,
         ),
         horizon,
     )
