@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from atft_hpo.service.database.connection import Database
-from atft_hpo.service.database.epoch_rows import Standing, epoch_row, write_epoch
-from atft_hpo.service.database.fencing import Lease
+from atft_hpo.service.database.epoch_rows import epoch_row, write_epoch
+from atft_hpo.service.database.fencing import Lease, TrialStop
 from atft_hpo.service.queue.leases import Claim, LeaseTimes, claim
 from atft_hpo.training.plan.epoch_report import EpochReport
 
@@ -39,10 +39,12 @@ def take(database: Database) -> Callable[..., Claim]:
 
 
 @pytest.fixture
-def record(database: Database) -> Callable[..., Standing]:
+def record(database: Database) -> Callable[..., TrialStop | None]:
     """Writes an epoch as a trial process does, without reporting or judging it."""
 
-    def record_one(lease: Lease, number: int, attempt: int, report: EpochReport) -> Standing:
+    def record_one(
+        lease: Lease, number: int, attempt: int, report: EpochReport
+    ) -> TrialStop | None:
         row = epoch_row(lease, number, attempt, report)
         return database.run_single(lambda connection: write_epoch(connection, row))
 

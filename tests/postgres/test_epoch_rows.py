@@ -11,10 +11,9 @@ from sqlalchemy.exc import OperationalError
 
 from atft_hpo.service.database.connection import Database
 from atft_hpo.service.database.epoch_rows import (
-    Standing,
     read_epochs,
 )
-from atft_hpo.service.database.fencing import Lease
+from atft_hpo.service.database.fencing import Lease, TrialStop
 from atft_hpo.service.optuna_bridge.ask import Asker
 from atft_hpo.service.queue.leases import Claim, requeue
 from atft_hpo.service.queue.operator import request_cancel
@@ -28,7 +27,7 @@ from atft_hpo.training.plan.epoch_report import Decision
 
 pytestmark = pytest.mark.postgres
 MakeStudy = Callable[..., Any]
-Record = Callable[..., Standing]
+Record = Callable[..., TrialStop | None]
 Take = Callable[..., Claim]
 Rows = Callable[[str], list[Any]]
 EPOCHS = "SELECT number, step, attempt FROM atft_epoch ORDER BY number, step"
@@ -51,7 +50,7 @@ def test_recorded_epoch_reads_back(
 ) -> None:
     lease = begin(database, make_study(), take).lease
     report = quick.fake_report(2, 5, 1.5, phase=1)
-    assert record(lease, 0, 1, report) is Standing.HOLDS
+    assert record(lease, 0, 1, report) is None
     (record,) = database.run(lambda c: read_epochs(c, "race"))[0]
     assert (record.step, record.attempt, record.value) == (1002, 1, 1.5)
     assert record.daily is not None
@@ -76,7 +75,7 @@ def test_expired_token_writes_nothing(
     late = take(-1.0)
     Asker(database, study).ask(late)
     take()
-    assert record(late.lease, 0, 1, quick.fake_report(0, 3, 1.0)) is Standing.LOST
+    assert record(late.lease, 0, 1, quick.fake_report(0, 3, 1.0)) is TrialStop.LEASE_LOST
     assert rows(EPOCHS) == []
     assert read_assignment(database, late.lease) is None
 
@@ -87,7 +86,7 @@ def test_cancelled_trial_learns_it_with_its_epoch(
     lease = begin(database, make_study(), take).lease
     request_cancel(database, "race", 0)
     report = quick.fake_report(0, 3, 1.0)
-    assert record(lease, 0, 1, report) is Standing.CANCELLED
+    assert record(lease, 0, 1, report) is TrialStop.CANCELLED
     assert len(rows(EPOCHS)) == 1
 
 

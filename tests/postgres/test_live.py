@@ -8,7 +8,7 @@ from rich.live import Live
 
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.service.database.connection import Database
-from atft_hpo.service.database.epoch_rows import Standing
+from atft_hpo.service.database.fencing import TrialStop
 from atft_hpo.service.optuna_bridge.ask import Asker
 from atft_hpo.service.optuna_bridge.tell import tell_finished
 from atft_hpo.service.output.live import LiveView, PlainView, open_view
@@ -16,7 +16,7 @@ from atft_hpo.service.queue.leases import Claim, conclude
 
 pytestmark = pytest.mark.postgres
 MakeStudy = Callable[..., Any]
-Record = Callable[..., Standing]
+Record = Callable[..., TrialStop | None]
 Begin = Callable[[], Claim]
 
 

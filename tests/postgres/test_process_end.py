@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from atft_hpo.errors import VolumeError
-from atft_hpo.service.agent.process_end import Cause, Running, Settler
+from atft_hpo.service.agent.process_end import Running, Settler
 from atft_hpo.service.capacity.places import Places
 from atft_hpo.service.database.connection import Database
+from atft_hpo.service.database.fencing import TrialStop
 from atft_hpo.service.optuna_bridge.ask import Asker
 from atft_hpo.service.process.exit_codes import Exit
 from atft_hpo.service.process.launchers import Place
@@ -126,10 +127,10 @@ def test_one_kill_of_the_kernels_explains_one_death(scene: Any, vmstat: Path) ->
 
 def test_what_was_asked_to_stop_did_so_whatever_its_last_word(scene: Any, rows: Rows) -> None:
     now = scene()
-    now.running.cause = Cause.INTERRUPTED
+    now.running.cause = TrialStop.INTERRUPTED
     now.settle(Exit.OUT_OF_MEMORY, beside=1)
     assert rows(TRIALS)[0].state == "waiting"
-    assert rows(ATTEMPTS)[0].message == Cause.INTERRUPTED.value
+    assert rows(ATTEMPTS)[0].message == TrialStop.INTERRUPTED.value
     assert now.places.count("0") == 2
 
 

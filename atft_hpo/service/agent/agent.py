@@ -20,14 +20,15 @@ from sqlalchemy import RowMapping
 
 from atft_hpo.errors import StudyError, VolumeError
 from atft_hpo.search.outcome import Outcome
-from atft_hpo.service.agent.process_end import Cause, Running, Settler
+from atft_hpo.service.agent.process_end import Running, Settler
 from atft_hpo.service.capacity.places import Places
 from atft_hpo.service.database.connection import Database
+from atft_hpo.service.database.fencing import TrialStop
 from atft_hpo.service.optuna_bridge.ask import Asked, Asker
 from atft_hpo.service.optuna_bridge.tell import tell_finished
 from atft_hpo.service.process.launchers import Launcher, Place, TrialJob
 from atft_hpo.service.process.signals import Signals
-from atft_hpo.service.queue.budget import Stop
+from atft_hpo.service.queue.budget import StudyStop
 from atft_hpo.service.queue.heartbeat import LeaseKeeper
 from atft_hpo.service.queue.leases import (
     Claim,
@@ -62,7 +63,7 @@ class Farewell:
     """Why an agent's loop ended."""
 
     interrupted: bool
-    stop: Stop | None
+    stop: StudyStop | None
 
 
 class Agent:
@@ -90,7 +91,7 @@ class Agent:
         self._signals = Signals()
         self._running: dict[Place, Running] = {}
         self._next_claim = 0.0
-        self._stop: Stop | None = None
+        self._stop: StudyStop | None = None
         self._volume_error: VolumeError | None = None
 
     def run(self) -> Farewell:
@@ -198,21 +199,21 @@ class Agent:
             elif now - running.asked_to_stop > self._times.grace:
                 running.handle.kill()
 
-    def _cause_to_stop(self, running: Running, now: float) -> Cause | None:
+    def _cause_to_stop(self, running: Running, now: float) -> TrialStop | None:
         lease = running.claim.lease
         if self._keeper.is_lost(lease):
-            return Cause.LEASE_LOST
+            return TrialStop.LEASE_LOST
         if self._keeper.is_cancelled(lease):
-            return Cause.CANCELLED
+            return TrialStop.CANCELLED
         if self._leaving or self._keeper.stop_now:
-            return Cause.INTERRUPTED
+            return TrialStop.INTERRUPTED
         hours = self._study.config.budget.trial_hours
         spent = running.claim.spent_seconds + now - running.started
-        return Cause.TIMED_OUT if hours is not None and spent > hours * 3600 else None
+        return TrialStop.TIMED_OUT if hours is not None and spent > hours * 3600 else None
 
     def _kill_all(self) -> None:
         for running in list(self._running.values()):
-            running.cause = running.cause or Cause.INTERRUPTED
+            running.cause = running.cause or TrialStop.INTERRUPTED
             running.handle.kill()
 
     def _tell(self) -> None:

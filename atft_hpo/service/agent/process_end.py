@@ -5,7 +5,6 @@ without a failure counted, and the agent carries one trial fewer from then on. O
 is OUT_OF_MEMORY.
 """
 
-import enum
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from atft_hpo.errors import VolumeError
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.service.capacity.places import Places
 from atft_hpo.service.database.connection import Database
+from atft_hpo.service.database.fencing import TrialStop
 from atft_hpo.service.optuna_bridge.ask import Asked
 from atft_hpo.service.process.exit_codes import (
     Exit,
@@ -27,15 +27,6 @@ from atft_hpo.service.queue.leases import Claim, conclude, requeue
 from atft_hpo.service.studies.study import OpenStudy
 
 
-class Cause(enum.Enum):
-    """Why an agent asked a trial process to stop."""
-
-    INTERRUPTED = "interrupted with its agent"
-    CANCELLED = "cancelled while it ran"
-    TIMED_OUT = "ran longer than budget.trial_hours"
-    LEASE_LOST = "the lease was lost"
-
-
 @dataclass
 class Running:
     """A trial process of an agent."""
@@ -46,7 +37,7 @@ class Running:
     handle: Handle
     log: Path
     started: float
-    cause: Cause | None = None
+    cause: TrialStop | None = None
     asked_to_stop: float = 0.0
 
 
@@ -71,15 +62,15 @@ class Settler:
             beside: how many others of this agent ran on the same GPU, or CPU.
         """
         lease, cause = running.claim.lease, running.cause
-        if code == Exit.LEASE_LOST or cause is Cause.LEASE_LOST:
+        if code == Exit.LEASE_LOST or cause is TrialStop.LEASE_LOST:
             return None
-        if cause is Cause.CANCELLED:
+        if cause is TrialStop.CANCELLED:
             conclude(self._database, lease, Outcome.CANCELLED, cause.value)
-        elif cause is Cause.TIMED_OUT:
+        elif cause is TrialStop.TIMED_OUT:
             hours = self._study.config.budget.trial_hours
             conclude(self._database, lease, Outcome.TIMED_OUT, f"{cause.value} = {hours}")
-        elif cause is Cause.INTERRUPTED or code == Exit.INTERRUPTED:
-            requeue(self._database, lease, Cause.INTERRUPTED.value)
+        elif cause is TrialStop.INTERRUPTED or code == Exit.INTERRUPTED:
+            requeue(self._database, lease, TrialStop.INTERRUPTED.value)
         elif code == Exit.VOLUME:
             message = describe_death(code, running.log)
             requeue(self._database, lease, message)

@@ -4,7 +4,6 @@ Daily series are stored as bytes (`series_bytes`). JSON has no NaN: a non-finite
 null and read back as NaN.
 """
 
-import enum
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, select, text
 
 from atft_hpo.search.records import EpochRecord
-from atft_hpo.service.database.fencing import Lease
+from atft_hpo.service.database.fencing import Lease, TrialStop
 from atft_hpo.service.database.series_bytes import decode_daily, encode_daily
 from atft_hpo.service.database.tables import epoch_table
 from atft_hpo.training.plan.epoch_report import EpochReport
@@ -52,15 +51,6 @@ FOR SHARE: nobody can take the slot before this transaction has ended.
 """
 
 
-class Standing(enum.Enum):
-    """What a trial process is to its slot."""
-
-    HOLDS = "the lease is ours"
-    CANCELLED = "the lease is ours, but a person cancelled the trial"
-    LOST = "the lease is somebody else's by now"
-    ENDED = "ended in Optuna's dashboard while it ran"
-
-
 def epoch_row(lease: Lease, number: int, attempt: int, report: EpochReport) -> dict[str, Any]:
     """What `write_epoch` writes, and under which lease."""
     return {
@@ -74,8 +64,10 @@ def epoch_row(lease: Lease, number: int, attempt: int, report: EpochReport) -> d
     }
 
 
-def write_epoch(connection: Connection, row: Mapping[str, Any]) -> Standing:
+def write_epoch(connection: Connection, row: Mapping[str, Any]) -> TrialStop | None:
     """Write one epoch and report it to Optuna; nothing is written when the lease is lost.
+
+    Returns why the trial is not to go on, if so.
 
     A step that stands already is replaced, so that a retry may repeat it. Optuna, whose samplers
     may have learned from it, keeps what it heard first; it hears only numbers that are finite, and
@@ -83,11 +75,11 @@ def write_epoch(connection: Connection, row: Mapping[str, Any]) -> Standing:
     """
     found = connection.execute(_WRITE, row).one_or_none()
     if found is None:
-        return Standing.LOST
+        return TrialStop.LEASE_LOST
     cancelled, ended = found
     if cancelled:
-        return Standing.CANCELLED
-    return Standing.ENDED if ended else Standing.HOLDS
+        return TrialStop.CANCELLED
+    return TrialStop.ENDED if ended else None
 
 
 def read_epochs(

@@ -1,4 +1,4 @@
-"""A lease, and the condition under which a write by it counts.
+"""A lease, the condition under which a write by it counts, and why its holder has to stop.
 
     update(trial_table).where(*held(lease))
 
@@ -6,6 +6,7 @@ Every claim of a slot gets a larger token than all before it, so that a process 
 lease, but does not know, changes nothing. `queue.leases` gives leases and takes them back.
 """
 
+import enum
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement
@@ -20,6 +21,16 @@ class Lease:
     study: str
     slot: int
     token: int
+
+
+class TrialStop(enum.Enum):
+    """Why a trial process is to stop, found by its agent, or by itself as it writes an epoch."""
+
+    INTERRUPTED = "interrupted with its agent"
+    CANCELLED = "cancelled while it ran"
+    ENDED = "ended in Optuna's dashboard while it ran"
+    TIMED_OUT = "ran longer than budget.trial_hours"
+    LEASE_LOST = "the lease was lost"
 
 
 def held(lease: Lease) -> tuple[ColumnElement[bool], ...]:

@@ -14,7 +14,7 @@ from atft_hpo.search.outcome import Outcome
 
 
 @dataclass(frozen=True)
-class Stop:
+class StudyStop:
     """No new trial starts."""
 
     reason: str
@@ -22,7 +22,7 @@ class Stop:
     """The study is broken, not done: the command that runs it fails."""
 
 
-def budget_stop(connection: Connection, study: RowMapping) -> Stop | None:
+def budget_stop(connection: Connection, study: RowMapping) -> StudyStop | None:
     """The first limit of the study's budget that is reached; None when it may go on.
 
     `study` is its row in `atft_study`.
@@ -55,38 +55,38 @@ ORDER BY ended_at, slot LIMIT :count
 """
 
 
-def _same_failures(connection: Connection, study: str, budget: BudgetConfig) -> Stop | None:
+def _same_failures(connection: Connection, study: str, budget: BudgetConfig) -> StudyStop | None:
     count = budget.same_failures_stop
     rows = connection.execute(text(_FIRST_FINISHED), {"study": study, "count": count}).all()
     outcomes = {Outcome[row.outcome] for row in rows}
     if len(rows) < count or len(outcomes) != 1 or not next(iter(outcomes)).failed:
         return None
-    return Stop(
+    return StudyStop(
         f"the first {count} trials all ended as {rows[-1].outcome} ({rows[-1].message}); correct "
         "the cause and start again under another study.name",
         is_error=True,
     )
 
 
-def _wall_clock(used: RowMapping, budget: BudgetConfig) -> Stop | None:
+def _wall_clock(used: RowMapping, budget: BudgetConfig) -> StudyStop | None:
     limit = budget.wall_clock_hours
     if limit is None or used["wall_hours"] < limit:
         return None
-    return Stop(f"budget.wall_clock_hours = {_plain(limit)} is used up")
+    return StudyStop(f"budget.wall_clock_hours = {_plain(limit)} is used up")
 
 
-def _device_hours(used: RowMapping, budget: BudgetConfig) -> Stop | None:
+def _device_hours(used: RowMapping, budget: BudgetConfig) -> StudyStop | None:
     limit = budget.device_hours
     if limit is None or used["device_hours"] < limit:
         return None
-    return Stop(f"budget.device_hours = {_plain(limit)} is used up")
+    return StudyStop(f"budget.device_hours = {_plain(limit)} is used up")
 
 
-def _target_value(used: RowMapping, budget: BudgetConfig) -> Stop | None:
+def _target_value(used: RowMapping, budget: BudgetConfig) -> StudyStop | None:
     limit, best = budget.target_value, used["best"]
     if limit is None or best is None or best < limit:
         return None
-    return Stop(f"budget.target_value = {_plain(limit)} is reached (best {_plain(best)})")
+    return StudyStop(f"budget.target_value = {_plain(limit)} is reached (best {_plain(best)})")
 
 
 def _plain(number: Any) -> str:

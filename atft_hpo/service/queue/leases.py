@@ -22,7 +22,7 @@ from atft_hpo.service.database.connection import Database
 from atft_hpo.service.database.fencing import Lease, held
 from atft_hpo.service.database.tables import trial_table
 from atft_hpo.service.queue import transitions
-from atft_hpo.service.queue.budget import Stop, budget_stop
+from atft_hpo.service.queue.budget import StudyStop, budget_stop
 from atft_hpo.service.queue.operator import lock_study
 from atft_hpo.service.queue.transitions import INTERRUPTED
 
@@ -62,7 +62,7 @@ class Idle:
 
     over: bool
     """Nothing runs anywhere either: the agents may go home."""
-    stop: Stop | None
+    stop: StudyStop | None
     """Why no new trial starts; None when all have been started."""
 
 
@@ -185,7 +185,7 @@ def _claim(connection: Connection, study: str, owner: str, times: LeaseTimes) ->
     row = lock_study(connection, study)
     transitions.reap(connection, row)
     if row["stop_mode"]:
-        return _idle(connection, study, Stop(row["stop_reason"]))
+        return _idle(connection, study, StudyStop(row["stop_reason"]))
     trial = transitions.next_waiting(connection, study)
     if trial is None:
         count = _count(connection, study)
@@ -211,7 +211,7 @@ def _count(connection: Connection, study: str, *conditions: ColumnElement[bool])
     return connection.execute(statement).scalar_one()
 
 
-def _idle(connection: Connection, study: str, stop: Stop | None) -> Idle:
+def _idle(connection: Connection, study: str, stop: StudyStop | None) -> Idle:
     running = _count(connection, study, trial_table.c.state == "running")
     return Idle(over=running == 0, stop=stop)
 

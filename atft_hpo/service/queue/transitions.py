@@ -11,7 +11,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from atft_hpo.config.search_schema import BudgetConfig
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.service.database.tables import attempt_table, now, study_table, trial_table
-from atft_hpo.service.queue.budget import Stop
+from atft_hpo.service.queue.budget import StudyStop
 
 INTERRUPTED = "INTERRUPTED"
 """Ending of an attempt that was asked to stop; it does not count against budget.max_attempts."""
@@ -155,7 +155,7 @@ def new_slot(connection: Connection, study: str, slot: int) -> RowMapping:
     return connection.execute(statement).mappings().one()
 
 
-def note_stop(connection: Connection, study: RowMapping, stop: Stop | None) -> None:
+def note_stop(connection: Connection, study: RowMapping, stop: StudyStop | None) -> None:
     """Keep the reason where status and reports find it."""
     reason = stop.reason if stop else ""
     if reason != study["stop_reason"]:

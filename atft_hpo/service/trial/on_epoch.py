@@ -21,7 +21,8 @@ from atft_hpo.search.pruner import (
 )
 from atft_hpo.search.records import EpochRecord, EpochSeries
 from atft_hpo.service.database.connection import Database
-from atft_hpo.service.database.epoch_rows import Standing, epoch_row, read_epochs, write_epoch
+from atft_hpo.service.database.epoch_rows import epoch_row, read_epochs, write_epoch
+from atft_hpo.service.database.fencing import TrialStop
 from atft_hpo.service.studies.study import optuna_study
 from atft_hpo.service.trial.assignment import Assignment
 from atft_hpo.service.trial.peers import Peers
@@ -53,14 +54,14 @@ class EpochReporter:
         print(epoch_line(f"trial {its.number}", report), flush=True)
         self._own[report.step] = report
         row = epoch_row(its.lease, its.number, its.attempt, report)
-        standing = self._database.run_single(lambda connection: write_epoch(connection, row))
-        if standing is not Standing.HOLDS:
-            self.lease_lost = standing is Standing.LOST
-            return self._answer(Decision.CANCEL, standing.value)
+        stop = self._database.run_single(lambda connection: write_epoch(connection, row))
+        if stop:
+            self.lease_lost = stop is TrialStop.LEASE_LOST
+            return self._answer(Decision.CANCEL, stop.value)
         try:
             verdict = self._judge(report)
         except UpdateFinishedTrialError:  # halving and Hyperband leave notes with the trial
-            return self._answer(Decision.CANCEL, Standing.ENDED.value)
+            return self._answer(Decision.CANCEL, TrialStop.ENDED.value)
         if verdict.prune:
             return self._answer(Decision.PRUNE, verdict.reason)
         return Decision.CONTINUE
