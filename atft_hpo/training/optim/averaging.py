@@ -7,6 +7,11 @@
 EMA's decay warms up as (1 + n) / (10 + n), so that the average leaves the initial weights behind
 within a few steps. SWA (Izmailov et al. 2018) keeps the weights after the last `swa_epochs` epochs,
 not a running sum: patience may end a phase at any epoch.
+
+The step of the EMA is `torch.optim.swa_utils`'; its `AveragedModel` is not used, though resuming it
+would be bitwise: it begins with a copy of the first weights that it is given, averages all it has
+been given since, not the last few epochs, and holds a second model, forest and compiled parts
+included, where parameters are wanted.
 """
 
 from collections.abc import Iterator
@@ -15,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from atft_hpo.config.training_schema import OptimConfig
 
@@ -44,8 +50,8 @@ class Averages:
             return
         self._steps += 1
         decay = min(self._config.ema_decay, (1 + self._steps) / (10 + self._steps))
-        parameters: list[Tensor] = [parameter for _, parameter in model.named_parameters()]
-        torch._foreach_lerp_(list(self._ema.values()), parameters, 1.0 - decay)
+        average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        average(list(self._ema.values()), list(model.parameters()), self._steps)
 
     def after_epoch(self, model: nn.Module) -> None:
         """Remember the weights of an epoch of the last phase."""
