@@ -30,11 +30,11 @@ from rich.console import Console
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import load_config
-from atft_hpo.data.targets.styles import STYLES, Exposures
+from atft_hpo.data.neutralization.styles import STYLES, Exposures
 from atft_hpo.evaluation.metrics import Evaluation, evaluate_forecast
 from atft_hpo.evaluation.yardsticks import Yardsticks
 from atft_hpo.paths import RunPaths
-from atft_hpo.training.plan.epoch_report import EpochReport
+from atft_hpo.training.phases.epoch_report import EpochReport
 from atft_hpo.training.run.memory import keep_freed_memory
 from atft_hpo.training.state.checkpoint import save_checkpoint
 from atft_hpo.training.state.history import write_tables

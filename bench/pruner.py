@@ -30,7 +30,7 @@ from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.search.pruner import decide, optuna_pruner
 from atft_hpo.search.records import EpochRecord
-from atft_hpo.training.plan.epoch_report import STEPS_PER_PHASE
+from atft_hpo.training.phases.epoch_report import STEPS_PER_PHASE
 
 DAILY_STD = 0.006
 IC_STD = 0.10

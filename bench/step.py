@@ -42,7 +42,7 @@ from atft_hpo.data.sampling.batch import Batch
 from atft_hpo.data.sampling.slices import SliceIndex
 from atft_hpo.model.atft import ATFT, MODULES
 from atft_hpo.training.loss.terms import LossRules
-from atft_hpo.training.plan.phases import phases_of
+from atft_hpo.training.phases.phase_table import phases_of
 from atft_hpo.training.run.epoch import train_step
 from atft_hpo.training.state.run_state import RunState
 from processes import begin_worker

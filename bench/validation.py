@@ -35,7 +35,7 @@ from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.data.sampling.slices import panel_split
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.paths import RunPaths
-from atft_hpo.training.plan.epoch_report import Decision, EpochReport
+from atft_hpo.training.phases.epoch_report import Decision, EpochReport
 from atft_hpo.training.run.loop import run_phases
 from atft_hpo.training.run.memory import keep_freed_memory
 from seed_scale.panel import write_panel

@@ -49,9 +49,9 @@ def explain(
     """
     from json import dumps
 
-    from atft_hpo.results.explanation.explain import explain as explain_checkpoint
-    from atft_hpo.results.explanation.explain import write_explanation
-    from atft_hpo.results.explanation.terminal import explanation_tables
+    from atft_hpo.results.model_explanation.explain import explain as explain_checkpoint
+    from atft_hpo.results.model_explanation.explain import write_explanation
+    from atft_hpo.results.model_explanation.terminal import explanation_tables
 
     settings = read_machine(device)
     opened = panel_of(checkpoint, data, panel, settings)

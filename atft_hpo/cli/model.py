@@ -61,8 +61,8 @@ def train(
     """
     from atft_hpo.service.trial.single_run import prepare_run, train_once
     from atft_hpo.service.trial.training import TorchWork
-    from atft_hpo.training.plan.epoch_report import Ending
-    from atft_hpo.training.plan.phases import scaled_to
+    from atft_hpo.training.phases.epoch_report import Ending
+    from atft_hpo.training.phases.phase_table import scaled_to
 
     settings, out = read_machine(device), console()
     chosen = read_config(config, data)

@@ -66,7 +66,7 @@ def describe(
     """Show what a panel holds, and warn of features that know the future (exit code 3)."""
     from atft_hpo.config.schema import Config
     from atft_hpo.data.store.panel import Panel
-    from atft_hpo.results.description.describe import describe as describe_panel
+    from atft_hpo.results.panel_description.describe import describe as describe_panel
 
     if panel.suffix == ".toml":
         config = read_config(panel, data)
@@ -77,7 +77,7 @@ def describe(
     if json:
         typer.echo(description.model_dump_json(indent=2))
     else:
-        from atft_hpo.results.description.terminal import description_tables
+        from atft_hpo.results.panel_description.terminal import description_tables
 
         console().print(description_tables(description))
     if description.leaks:

@@ -47,7 +47,7 @@ def report(
     ] = None,
 ) -> None:
     """Write the study's report, one HTML file."""
-    from atft_hpo.results.report.report import write_report
+    from atft_hpo.results.study_report.report import write_report
     from atft_hpo.service.studies.load import load_study
 
     database = open_storage(read_machine())

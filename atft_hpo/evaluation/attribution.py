@@ -4,7 +4,7 @@
     found.pure_rank_ic, found.style_r2
 
 Pure RankIC of a day is Spearman's correlation of two residuals: the normal scores of the label, and
-the forecast, each less its least-squares fit on sector and style ranks (`data.targets.pure`). It is
+the forecast, each less its least-squares fit on sector and style ranks (`neutralization.pure`). It is
 what a forecast knows beyond premia that a table of ranks would give.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from atft_hpo.data.statistics.ranks import average_ranks
+from atft_hpo.data.array_statistics.ranks import average_ranks
 from atft_hpo.evaluation.day_blocks import day_blocks
 from atft_hpo.evaluation.series import MIN_STOCKS, Bools, Centred, Floats, Ranked
 from atft_hpo.evaluation.yardsticks import PureYardstick

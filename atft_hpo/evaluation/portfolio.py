@@ -100,7 +100,7 @@ def hold_tranches(target_DN: Floats, horizon_days: int) -> Floats:
 
     A tranche opened on day d with 1/h of the capital is held h days, so the book on day d is the
     mean of the last h targets; on the first h − 1 days the rest is cash (Jegadeesh & Titman 1993).
-    A running sum, as in its differentiable twin: `data.statistics.rolling.trailing_sum` would
+    A running sum, as in its differentiable twin: `data.array_statistics.rolling.trailing_sum` would
     change the last bits of every recorded validation.
     """
     if horizon_days == 1:

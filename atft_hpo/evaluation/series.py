@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from atft_hpo.data.statistics.ranks import average_ranks
+from atft_hpo.data.array_statistics.ranks import average_ranks
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

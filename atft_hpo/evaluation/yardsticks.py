@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from atft_hpo.data.statistics.ranks import average_ranks, normal_scores
+from atft_hpo.data.array_statistics.ranks import average_ranks, normal_scores
+from atft_hpo.data.neutralization.pure import Regression
+from atft_hpo.data.neutralization.styles import Exposures, exposures_of
 from atft_hpo.data.store.panel import Panel
-from atft_hpo.data.targets.pure import Regression
-from atft_hpo.data.targets.styles import Exposures, exposures_of
 from atft_hpo.evaluation.series import Bools, Centred, Floats, Ranked, masked_ranks
 
 

@@ -25,8 +25,8 @@ from atft_hpo.evaluation.metrics import Evaluation
 from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.files import write_atomically
 from atft_hpo.results.predictions import CheckpointForecast, Days, forecast_checkpoint
-from atft_hpo.results.report import daily_figures
-from atft_hpo.results.report.page import Stat, joined, stats, table, tag, write_page
+from atft_hpo.results.study_report import daily_figures
+from atft_hpo.results.study_report.page import Stat, joined, stats, table, tag, write_page
 from atft_hpo.results.wording import number, percent, plural
 from atft_hpo.training.forecasting.forecast import evaluate_table
 from atft_hpo.training.state.checkpoint import checkpoint_sha256

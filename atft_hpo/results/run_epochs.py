@@ -1,7 +1,7 @@
 """Walking through a run's epochs: by phase, the one whose weights were kept, a metric over them.
 
 Takes `EpochReport`s of a run and `EpochRecord`s of the database alike. Which epoch is best is
-decided by `training.plan.objective`, so that a report names the epoch that the checkpoint holds.
+decided by `training.phases.objective`, so that a report names the epoch that the checkpoint holds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from atft_hpo.config.search_schema import ObjectiveConfig
-from atft_hpo.training.plan.objective import best_epoch
+from atft_hpo.training.phases.objective import best_epoch
 
 
 class Epoch(Protocol):

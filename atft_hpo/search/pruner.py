@@ -26,8 +26,8 @@ from atft_hpo.evaluation.paired import paired_t
 from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.search.records import EpochRecord, EpochSeries
 from atft_hpo.search.stock_pruners import optuna_pruner
-from atft_hpo.training.plan.epoch_report import STEPS_PER_PHASE, EpochReport
-from atft_hpo.training.plan.objective import ic_series
+from atft_hpo.training.phases.epoch_report import STEPS_PER_PHASE, EpochReport
+from atft_hpo.training.phases.objective import ic_series
 
 __all__ = ["Verdict", "compared_series", "decide", "exemption", "optuna_pruner"]
 

@@ -18,7 +18,7 @@ from optuna.pruners import (
 from optuna.trial import FrozenTrial, TrialState
 
 from atft_hpo.config.search_schema import PrunerConfig
-from atft_hpo.training.plan.epoch_report import STEPS_PER_PHASE
+from atft_hpo.training.phases.epoch_report import STEPS_PER_PHASE
 
 if TYPE_CHECKING:
     from optuna.study import Study

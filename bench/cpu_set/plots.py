@@ -13,7 +13,15 @@ import search
 import startup
 import step
 import validation
-from atft_hpo.results.report.theme import GRID, LOSS, MUTED, SECOND_SERIES, SERIES, Plate, styled
+from atft_hpo.results.study_report.theme import (
+    GRID,
+    LOSS,
+    MUTED,
+    SECOND_SERIES,
+    SERIES,
+    Plate,
+    styled,
+)
 from cpu_set.parts import Outcome
 
 Result = Mapping[str, Any]

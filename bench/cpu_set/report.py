@@ -18,8 +18,8 @@ import psutil
 
 import atft_hpo
 from atft_hpo.files import write_atomically
-from atft_hpo.results.report.page import write_page
-from atft_hpo.results.summary.hardware import GIB, HardwareMonitor
+from atft_hpo.results.run_summary.hardware import GIB, HardwareMonitor
+from atft_hpo.results.study_report.page import write_page
 from cpu_set.parts import Outcome
 from cpu_set.plots import plates
 from cpu_set.rows import Row, rows_of

@@ -15,8 +15,8 @@ from atft_hpo.model.kernels.choose import TOLERANCE
 from atft_hpo.paths import RunPaths
 from atft_hpo.training.forecasting.forecast import precision
 from atft_hpo.training.loss.terms import LossRules
-from atft_hpo.training.plan.epoch_report import Decision
-from atft_hpo.training.plan.phases import phases_of
+from atft_hpo.training.phases.epoch_report import Decision
+from atft_hpo.training.phases.phase_table import phases_of
 from atft_hpo.training.run.epoch import backward, train_epoch
 from atft_hpo.training.run.loop import run_phases
 from atft_hpo.training.state.checkpoint import load_checkpoint

@@ -13,7 +13,7 @@ from atft_hpo.model.atft import MODULES
 from atft_hpo.training.forecasting.forecast import precision
 from atft_hpo.training.loss.balance import loss_gradient
 from atft_hpo.training.loss.terms import LossRules, SliceTargets
-from atft_hpo.training.plan.phases import phases_of
+from atft_hpo.training.phases.phase_table import phases_of
 from atft_hpo.training.run.epoch import step, train_step
 from atft_hpo.training.state.run_state import RunState
 from gpu_set.common import Bench, comparisons, float32_peak, peak_memory

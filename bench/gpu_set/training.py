@@ -9,10 +9,10 @@ from typing import Any, Self
 
 from atft_hpo.config.toml import with_values
 from atft_hpo.paths import RunPaths
-from atft_hpo.results.summary.hardware import HardwareMonitor
+from atft_hpo.results.run_summary.hardware import HardwareMonitor
 from atft_hpo.training.forecasting import forecast as forecast_module
-from atft_hpo.training.plan.epoch_report import Decision, EpochReport
-from atft_hpo.training.plan.phases import Phase, phases_of
+from atft_hpo.training.phases.epoch_report import Decision, EpochReport
+from atft_hpo.training.phases.phase_table import Phase, phases_of
 from atft_hpo.training.run import loop as loop_module
 from atft_hpo.training.run.loop import run_phases
 from gpu_set.common import Bench, console, peak_memory

@@ -20,7 +20,7 @@ from atft_hpo.files import write_atomically
 from atft_hpo.model.atft import ATFT
 from atft_hpo.paths import RunPaths
 from atft_hpo.training.forecasting.forecast import ForecastTable, forecast_panel, new_model
-from atft_hpo.training.plan.epoch_report import Decision, EpochReport
+from atft_hpo.training.phases.epoch_report import Decision, EpochReport
 from atft_hpo.training.run.loop import run_phases
 from atft_hpo.training.state.checkpoint import load_checkpoint
 from atft_hpo.training.state.identity import phase_key

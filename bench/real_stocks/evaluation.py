@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import build_config
+from atft_hpo.data.neutralization.styles import Exposures, exposures_of
 from atft_hpo.data.store.panel import Panel
-from atft_hpo.data.targets.styles import Exposures, exposures_of
 from atft_hpo.evaluation.metrics import evaluate_forecast
 from atft_hpo.evaluation.paired import paired_difference
 from atft_hpo.evaluation.series import Floats, daily_correlation, masked_ranks

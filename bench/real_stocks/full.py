@@ -9,7 +9,7 @@ from typing import Final
 from atft_hpo.data.sampling.slices import SliceSource
 from atft_hpo.paths import RunPaths
 from atft_hpo.training.forecasting.forecast import forecast_panel
-from atft_hpo.training.plan.epoch_report import Decision
+from atft_hpo.training.phases.epoch_report import Decision
 from atft_hpo.training.run.loop import run_phases
 from atft_hpo.training.state.open_model import load_model
 from real_stocks.samples import Scores, Task

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import with_values
-from atft_hpo.data.statistics.ranks import normal_scores
+from atft_hpo.data.array_statistics.ranks import normal_scores
+from atft_hpo.data.neutralization.loss_labels import loss_labels
 from atft_hpo.data.store.panel import Panel
-from atft_hpo.data.targets.loss_labels import loss_labels
 from real_stocks.folds import Fold, split_for
 from real_stocks.profiles import Profile
 

@@ -22,7 +22,7 @@ from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.service.database.epoch_rows import encode_daily, encode_facts
 from atft_hpo.service.database.tables import attempt_table, epoch_table, trial_table
 from atft_hpo.service.studies.study import OpenStudy
-from atft_hpo.training.plan.epoch_report import STEPS_PER_PHASE, EpochReport
+from atft_hpo.training.phases.epoch_report import STEPS_PER_PHASE, EpochReport
 
 DAYS = 250
 METRICS = 120

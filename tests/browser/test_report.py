@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from atft_hpo.results.report.report import write_report
+from atft_hpo.results.study_report.report import write_report
 from atft_hpo.search.outcome import Outcome
 
 pytestmark = pytest.mark.browser

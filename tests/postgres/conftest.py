@@ -13,7 +13,7 @@ from atft_hpo.service.database.connection import Database
 from atft_hpo.service.database.epoch_rows import epoch_row, write_epoch
 from atft_hpo.service.database.fencing import Lease, TrialStop
 from atft_hpo.service.queue.leases import Claim, LeaseTimes, claim
-from atft_hpo.training.plan.epoch_report import EpochReport
+from atft_hpo.training.phases.epoch_report import EpochReport
 
 
 @pytest.fixture

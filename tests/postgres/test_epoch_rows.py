@@ -14,6 +14,7 @@ from atft_hpo.service.database.epoch_rows import (
     read_epochs,
 )
 from atft_hpo.service.database.fencing import Lease, TrialStop
+from atft_hpo.service.database.peer_series import Peers
 from atft_hpo.service.optuna_bridge.ask import Asker
 from atft_hpo.service.queue.leases import Claim, requeue
 from atft_hpo.service.queue.operator import request_cancel
@@ -22,8 +23,7 @@ from atft_hpo.service.studies.status import as_json, read_all, read_status
 from atft_hpo.service.studies.study import optuna_study
 from atft_hpo.service.trial.assignment import read_assignment
 from atft_hpo.service.trial.on_epoch import EpochReporter
-from atft_hpo.service.trial.peers import Peers
-from atft_hpo.training.plan.epoch_report import Decision
+from atft_hpo.training.phases.epoch_report import Decision
 
 pytestmark = pytest.mark.postgres
 MakeStudy = Callable[..., Any]

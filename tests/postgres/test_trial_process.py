@@ -16,7 +16,7 @@ from atft_hpo.service.process.exit_codes import Exit
 from atft_hpo.service.queue.leases import Claim, requeue
 from atft_hpo.service.queue.operator import request_cancel
 from atft_hpo.service.trial import trial_process
-from atft_hpo.training.plan.epoch_report import Decision
+from atft_hpo.training.phases.epoch_report import Decision
 
 pytestmark = pytest.mark.postgres
 MakeStudy = Callable[..., Any]

@@ -20,7 +20,7 @@ from atft_hpo.errors import CheckpointError, HealthGateError, NonFiniteError
 from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.paths import RunPaths
 from atft_hpo.service.trial import trial_process
-from atft_hpo.training.plan.epoch_report import Decision, Ending, EpochReport, TrainingResult
+from atft_hpo.training.phases.epoch_report import Decision, Ending, EpochReport, TrainingResult
 
 DAYS = np.arange("2020-01-01", "2020-03-01", dtype="datetime64[D]")
 

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from atft_hpo.data.array_statistics.ranks import average_ranks
 from atft_hpo.data.ingest.prices import Prices
-from atft_hpo.data.statistics.ranks import average_ranks
 
 _DAYS_AT_ONCE = 128
 

@@ -20,12 +20,12 @@ from torch import Tensor
 
 from atft_hpo.config.data_schema import SliceConfig, SplitConfig
 from atft_hpo.config.schema import Config
+from atft_hpo.data.neutralization.loss_labels import loss_labels
 from atft_hpo.data.sampling.batch import Batch
 from atft_hpo.data.sampling.cuts import day_cuts, stock_groups
 from atft_hpo.data.sampling.edges import EDGE_ATTRIBUTES, load_graph
 from atft_hpo.data.sampling.splits import Split, date_split
 from atft_hpo.data.store.panel import Panel
-from atft_hpo.data.targets.loss_labels import loss_labels
 
 EVALUATION_DAYS = 240
 """Least length of evaluation slices: without gradients long ones fit, and the context before each

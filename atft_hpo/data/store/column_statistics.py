@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from atft_hpo.data.statistics.ordered import Floats, Ordered
+from atft_hpo.data.array_statistics.ordered import Floats, Ordered
 
 _NEVER = np.iinfo(np.int32).max
 

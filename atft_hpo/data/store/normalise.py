@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from atft_hpo.config.data_schema import PackConfig
-from atft_hpo.data.statistics.ordered import Floats, Ordered, rows_in_cache
-from atft_hpo.data.statistics.ranks import ranks_in_order, score_table
+from atft_hpo.data.array_statistics.ordered import Floats, Ordered, rows_in_cache
+from atft_hpo.data.array_statistics.ranks import ranks_in_order, score_table
 from atft_hpo.data.store.column_statistics import ColumnStatistics
 from atft_hpo.data.store.panel import FeatureSpec, Normalisation
 

@@ -144,7 +144,7 @@ def _train(part: Part, line: Connection) -> None:
     import torch
 
     from atft_hpo.data.store.panel import Panel
-    from atft_hpo.results.summary.hardware import HardwareMonitor
+    from atft_hpo.results.run_summary.hardware import HardwareMonitor
     from atft_hpo.service.trial.training import pick_device
     from atft_hpo.training.run.memory import keep_freed_memory
     from atft_hpo.training.run.pace import Probe

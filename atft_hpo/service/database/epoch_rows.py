@@ -16,7 +16,7 @@ from atft_hpo.search.records import EpochRecord
 from atft_hpo.service.database.fencing import Lease, TrialStop
 from atft_hpo.service.database.series_bytes import decode_daily, encode_daily
 from atft_hpo.service.database.tables import epoch_table
-from atft_hpo.training.plan.epoch_report import EpochReport
+from atft_hpo.training.phases.epoch_report import EpochReport
 
 _PLAIN = ("phase", "phase_name", "epoch", "epochs_done", "epochs_total")
 _NUMBERS = ("value", "smoothed", "seconds", "samples_per_second", "eta_seconds")

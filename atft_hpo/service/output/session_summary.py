@@ -4,15 +4,15 @@ from rich.console import Console
 from rich.table import Table
 
 from atft_hpo.results.lines import signed
-from atft_hpo.results.report.facts import best_epoch, study_facts
-from atft_hpo.results.report.paired_trials import against, base_trial
-from atft_hpo.results.report.report import write_report
+from atft_hpo.results.study_report.facts import best_epoch, study_facts
+from atft_hpo.results.study_report.paired_trials import against, base_trial
+from atft_hpo.results.study_report.report import write_report
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.search.records import StudyRecord
 from atft_hpo.service.agent.agent import Farewell
 from atft_hpo.service.database.connection import Database
 from atft_hpo.service.studies.load import load_study
-from atft_hpo.training.plan.objective import objective_series
+from atft_hpo.training.phases.objective import objective_series
 
 LEADING_TRIALS = 5
 _METRICS = {

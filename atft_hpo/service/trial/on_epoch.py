@@ -23,10 +23,10 @@ from atft_hpo.search.records import EpochRecord, EpochSeries
 from atft_hpo.service.database.connection import Database
 from atft_hpo.service.database.epoch_rows import epoch_row, read_epochs, write_epoch
 from atft_hpo.service.database.fencing import TrialStop
+from atft_hpo.service.database.peer_series import Peers
 from atft_hpo.service.studies.study import optuna_study
 from atft_hpo.service.trial.assignment import Assignment
-from atft_hpo.service.trial.peers import Peers
-from atft_hpo.training.plan.epoch_report import Decision, EpochReport
+from atft_hpo.training.phases.epoch_report import Decision, EpochReport
 
 
 class EpochReporter:

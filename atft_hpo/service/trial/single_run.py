@@ -18,7 +18,7 @@ from atft_hpo.service.process.signals import Signals
 from atft_hpo.service.studies.study import changed_keys
 from atft_hpo.service.trial.error_outcome import is_out_of_memory
 from atft_hpo.service.trial.training import Work
-from atft_hpo.training.plan.epoch_report import Decision, Ending, EpochReport, TrainingResult
+from atft_hpo.training.phases.epoch_report import Decision, Ending, EpochReport, TrainingResult
 
 Say = Callable[[str], None]
 

@@ -13,13 +13,13 @@ from atft_hpo.config.schema import Config
 from atft_hpo.config.settings import Settings
 from atft_hpo.errors import ConfigError
 from atft_hpo.paths import RunPaths
-from atft_hpo.training.plan.epoch_report import Decision, EpochReport, TrainingResult
+from atft_hpo.training.phases.epoch_report import Decision, EpochReport, TrainingResult
 
 if TYPE_CHECKING:
     import torch
 
     from atft_hpo.data.store.panel import Panel
-    from atft_hpo.results.summary.hardware import HardwareUsage
+    from atft_hpo.results.run_summary.hardware import HardwareUsage
 
 OnEpoch = Callable[[EpochReport], Decision]
 ShouldStop = Callable[[], Decision]
@@ -104,7 +104,7 @@ class TorchWork:
         """See `Work`."""
         import torch
 
-        from atft_hpo.results.summary.hardware import HardwareMonitor
+        from atft_hpo.results.run_summary.hardware import HardwareMonitor
         from atft_hpo.search.shared_states import shared_states
         from atft_hpo.training.run.loop import run_phases
         from atft_hpo.training.state.reuse import SharedStates
@@ -131,7 +131,7 @@ class TorchWork:
         outcome: str,
     ) -> None:
         """See `Work`."""
-        from atft_hpo.results.summary.summary import write_summary
+        from atft_hpo.results.run_summary.summary import write_summary
 
         assert self._usage is not None, "summarise follows train"
         write_summary(run.summary, config, result, self._usage, run, panel, title, outcome)

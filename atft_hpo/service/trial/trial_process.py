@@ -29,14 +29,14 @@ from atft_hpo.service.trial.assignment import Assignment, newest_checkpoint, rea
 from atft_hpo.service.trial.error_outcome import is_volume_failure, outcome_of
 from atft_hpo.service.trial.on_epoch import EpochReporter
 from atft_hpo.service.trial.training import Siblings, TorchWork, Work
-from atft_hpo.training.plan.epoch_report import Decision, Ending, TrainingResult
+from atft_hpo.training.phases.epoch_report import Decision, Ending, TrainingResult
 
 PRELOAD = (
     "atft_hpo.service.trial.trial_process",
     "atft_hpo.training.run.loop",
     "atft_hpo.search.shared_states",
-    "atft_hpo.results.summary.summary",
-    "atft_hpo.results.summary.hardware",
+    "atft_hpo.results.run_summary.summary",
+    "atft_hpo.results.run_summary.hardware",
     "atft_hpo.training.run.pace",
     "lightgbm",
     "torch._dynamo",  # torch imports it with the first optimiser; it takes more than a second

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from atft_hpo.config.schema import Config
+from atft_hpo.data.array_statistics.rolling import trailing_volatility
 from atft_hpo.data.sampling.edges import EDGE_ATTRIBUTES
 from atft_hpo.data.sampling.slices import SliceSource
-from atft_hpo.data.statistics.rolling import trailing_volatility
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.evaluation.metrics import Evaluation, evaluate_forecast
 from atft_hpo.evaluation.portfolio import VOLATILITY_DAYS

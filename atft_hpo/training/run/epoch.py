@@ -24,8 +24,8 @@ from atft_hpo.training.loss.terms import LossRules, SliceTargets
 from atft_hpo.training.optim.averaging import Averages
 from atft_hpo.training.optim.optimizer import set_rates, trainable
 from atft_hpo.training.optim.schedule import phase_progress
-from atft_hpo.training.plan.epoch_report import Decision
-from atft_hpo.training.plan.phases import Phase
+from atft_hpo.training.phases.epoch_report import Decision
+from atft_hpo.training.phases.phase_table import Phase
 from atft_hpo.training.run.augment import augment
 from atft_hpo.training.run.step_readings import Readings
 from atft_hpo.training.state.run_state import RunState

@@ -25,9 +25,9 @@ from atft_hpo.training.forecasting.forecast import evaluate_panel
 from atft_hpo.training.loss.terms import LossRules
 from atft_hpo.training.optim.averaging import Weights, held
 from atft_hpo.training.optim.optimizer import forget_frozen
-from atft_hpo.training.plan.epoch_report import Decision, Ending, EpochReport, TrainingResult
-from atft_hpo.training.plan.objective import epoch_value, smooth
-from atft_hpo.training.plan.phases import Phase
+from atft_hpo.training.phases.epoch_report import Decision, Ending, EpochReport, TrainingResult
+from atft_hpo.training.phases.objective import epoch_value, smooth
+from atft_hpo.training.phases.phase_table import Phase
 from atft_hpo.training.run.epoch import EpochFacts, train_epoch
 from atft_hpo.training.run.health import check_gradients, check_inputs
 from atft_hpo.training.state.checkpoint import save_checkpoint
@@ -60,7 +60,7 @@ def run_phases(
     """Train through all phases of `config`, from the start or from another attempt's last.pt.
 
     The result's `value` is the mean objective over the best `smoothing_epochs` in a row of the last
-    phase reached in full (`plan.objective`); `metrics` and best_main.pt are of the epoch that
+    phase reached in full (`phases.objective`); `metrics` and best_main.pt are of the epoch that
     ends them. A phase that its patience ended counts as reached in full. A decision other than
     CANCEL after the very last epoch changes nothing: the run is complete.
 

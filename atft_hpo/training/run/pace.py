@@ -25,7 +25,7 @@ from atft_hpo.training.forecasting.forecast import evaluating, model_to_train, p
 from atft_hpo.training.loss.terms import LossRules, SliceTargets
 from atft_hpo.training.optim.averaging import Averages
 from atft_hpo.training.optim.optimizer import make_optimizer, set_rates
-from atft_hpo.training.plan.phases import phases_of
+from atft_hpo.training.phases.phase_table import phases_of
 from atft_hpo.training.run.epoch import train_step
 
 GIB = 2.0**30

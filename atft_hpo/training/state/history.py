@@ -19,7 +19,7 @@ import torch
 from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.files import write_atomically
 from atft_hpo.paths import RunPaths
-from atft_hpo.training.plan.epoch_report import EpochReport
+from atft_hpo.training.phases.epoch_report import EpochReport
 
 _DAILY = ("ic", "rank_ic", "return_gross", "return_net", "turnover", "pure_rank_ic")
 _PLAIN = (

@@ -20,8 +20,8 @@ from filelock import FileLock, Timeout
 
 from atft_hpo.errors import CheckpointError
 from atft_hpo.model.forest import Stack
-from atft_hpo.training.plan.epoch_report import Decision, EpochReport
-from atft_hpo.training.plan.phases import Phase
+from atft_hpo.training.phases.epoch_report import Decision, EpochReport
+from atft_hpo.training.phases.phase_table import Phase
 from atft_hpo.training.state.checkpoint import load_checkpoint, save_checkpoint
 from atft_hpo.training.state.identity import TREES, phase_key, trees_key
 from atft_hpo.training.state.run_state import RunState

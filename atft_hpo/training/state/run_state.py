@@ -34,9 +34,9 @@ from atft_hpo.training.forecasting.fan_cache import KeptDecompositions
 from atft_hpo.training.forecasting.forecast import model_to_train
 from atft_hpo.training.optim.averaging import Averages, Weights
 from atft_hpo.training.optim.optimizer import make_optimizer
-from atft_hpo.training.plan.epoch_report import EpochReport
-from atft_hpo.training.plan.objective import best_epoch
-from atft_hpo.training.plan.phases import Phase, phase_over, phases_of
+from atft_hpo.training.phases.epoch_report import EpochReport
+from atft_hpo.training.phases.objective import best_epoch
+from atft_hpo.training.phases.phase_table import Phase, phase_over, phases_of
 from atft_hpo.training.state.checkpoint import load_checkpoint
 from atft_hpo.training.state.history import from_content, to_content
 from atft_hpo.training.state.identity import CONTENT_VERSION, shaping

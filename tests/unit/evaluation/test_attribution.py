@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, rankdata, spearmanr
 
-from atft_hpo.data.targets.styles import Exposures
+from atft_hpo.data.neutralization.styles import Exposures
 from atft_hpo.evaluation.attribution import (
     Attribution,
     attribute,

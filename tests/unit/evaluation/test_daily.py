@@ -13,8 +13,8 @@ from scipy.stats import pearsonr, rankdata, spearmanr
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import build_config
 from atft_hpo.config.training_schema import PHASE_NAMES
-from atft_hpo.data.targets.pure import pure_label, residualise
-from atft_hpo.data.targets.styles import Exposures
+from atft_hpo.data.neutralization.pure import pure_label, residualise
+from atft_hpo.data.neutralization.styles import Exposures
 from atft_hpo.evaluation.attribution import Attribution
 from atft_hpo.evaluation.daily import HorizonDays, daily_results
 from atft_hpo.evaluation.portfolio import hold_tranches, portfolio_returns, target_weights

@@ -13,7 +13,7 @@ from scipy.stats import pearsonr, spearmanr
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import build_config
 from atft_hpo.config.training_schema import PHASE_NAMES
-from atft_hpo.data.targets.styles import Exposures
+from atft_hpo.data.neutralization.styles import Exposures
 from atft_hpo.evaluation.metrics import Evaluation, evaluate_forecast, max_drawdown
 from atft_hpo.evaluation.portfolio import hold_tranches, portfolio_returns, target_weights
 from atft_hpo.evaluation.series import newey_west_t

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import norm, rankdata
 
+from atft_hpo.data.neutralization.pure import residualise
+from atft_hpo.data.neutralization.styles import Exposures, exposures_of
 from atft_hpo.data.store.panel import Panel
-from atft_hpo.data.targets.pure import residualise
-from atft_hpo.data.targets.styles import Exposures, exposures_of
 from atft_hpo.evaluation.yardsticks import Yardsticks
 
 DAYS, STOCKS = 20, 60

@@ -19,11 +19,11 @@ from atft_hpo.data.store.pack import pack_table
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.paths import RunPaths
-from atft_hpo.results.summary.hardware import HardwareUsage
+from atft_hpo.results.run_summary.hardware import HardwareUsage
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.search.records import AttemptRecord, EpochRecord, StudyRecord, TrialRecord
-from atft_hpo.training.plan.epoch_report import Decision, Ending, EpochReport, TrainingResult
-from atft_hpo.training.plan.objective import best_epoch
+from atft_hpo.training.phases.epoch_report import Decision, Ending, EpochReport, TrainingResult
+from atft_hpo.training.phases.objective import best_epoch
 from atft_hpo.training.run.loop import run_phases
 
 START = datetime(2025, 3, 3, 9, 0, tzinfo=UTC)

@@ -8,7 +8,7 @@ import pytest
 from atft_hpo.config.schema import Config
 from atft_hpo.results.run_epochs import by_phase, gradient_norms, kept_epoch, train_values, values
 from atft_hpo.search.records import StudyRecord
-from atft_hpo.training.plan.epoch_report import EpochReport, TrainingResult
+from atft_hpo.training.phases.epoch_report import EpochReport, TrainingResult
 
 
 def test_by_phase_keeps_order_and_loses_nothing(result: TrainingResult) -> None:

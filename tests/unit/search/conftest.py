@@ -16,7 +16,7 @@ from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.search.records import EpochRecord, TrialRecord
-from atft_hpo.training.plan.epoch_report import STEPS_PER_PHASE
+from atft_hpo.training.phases.epoch_report import STEPS_PER_PHASE
 
 SPACE = """
 study.name = "tiny"

@@ -6,7 +6,7 @@ from optuna.pruners import MedianPruner, NopPruner, PercentilePruner
 
 from atft_hpo.config.search_schema import PrunerConfig
 from atft_hpo.search.stock_pruners import EpochCountPruner, optuna_pruner
-from atft_hpo.training.plan.epoch_report import STEPS_PER_PHASE
+from atft_hpo.training.phases.epoch_report import STEPS_PER_PHASE
 
 STEPS = [phase * STEPS_PER_PHASE + epoch for phase in range(3) for epoch in range(4)]
 

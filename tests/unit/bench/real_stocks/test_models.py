@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.stats import pearsonr
 
+from atft_hpo.data.neutralization.styles import style_ranks
 from atft_hpo.data.sampling.slices import SliceSource
-from atft_hpo.data.targets.styles import style_ranks
 from atft_hpo.paths import RunPaths
 from real_stocks import net_training, samples, trees
 from real_stocks.evaluation import Truth, measure

@@ -5,11 +5,11 @@ import torch
 
 from atft_hpo.config.data_schema import SliceConfig
 from atft_hpo.config.training_schema import LossConfig
+from atft_hpo.data.array_statistics.ranks import uniform_ranks
+from atft_hpo.data.neutralization.pure import pure_label
+from atft_hpo.data.neutralization.styles import style_ranks
 from atft_hpo.data.sampling.edges import Graph
 from atft_hpo.data.sampling.slices import SliceSource, evaluation_cuts
-from atft_hpo.data.statistics.ranks import uniform_ranks
-from atft_hpo.data.targets.pure import pure_label
-from atft_hpo.data.targets.styles import style_ranks
 from atft_hpo.errors import DataError
 
 CPU = torch.device("cpu")

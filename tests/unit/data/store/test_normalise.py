@@ -7,8 +7,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import median_abs_deviation
 
 from atft_hpo.config.data_schema import PackConfig
-from atft_hpo.data.statistics.ordered import Ordered
-from atft_hpo.data.statistics.ranks import normal_scores
+from atft_hpo.data.array_statistics.ordered import Ordered
+from atft_hpo.data.array_statistics.ranks import normal_scores
 from atft_hpo.data.store.normalise import NORMALISERS, Normaliser, normalisation_of, scaled
 from atft_hpo.data.store.panel import FeatureSpec
 

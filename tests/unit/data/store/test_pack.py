@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from scipy.stats import norm, rankdata
 
 from atft_hpo.config.data_schema import DataConfig, PackConfig
+from atft_hpo.data.array_statistics.ranks import normal_scores
 from atft_hpo.data.ingest.feature_columns import FeatureColumns
-from atft_hpo.data.statistics.ranks import normal_scores
 from atft_hpo.data.store.feature_file import FeatureFile
 from atft_hpo.data.store.journal import Journal
 from atft_hpo.data.store.pack import pack_table

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from atft_hpo.results.report.paired_trials import against
+from atft_hpo.results.study_report.paired_trials import against
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.service.output.session_summary import epoch_lines, leading_table
 

@@ -11,7 +11,7 @@ from atft_hpo.errors import ConfigError, TrainingError, VolumeError
 from atft_hpo.paths import RunPaths, Volume
 from atft_hpo.service.process.signals import Signals
 from atft_hpo.service.trial.single_run import prepare_run, train_once
-from atft_hpo.training.plan.epoch_report import Ending
+from atft_hpo.training.phases.epoch_report import Ending
 
 MakeConfig = Callable[..., Config]
 

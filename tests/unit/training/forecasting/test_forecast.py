@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from atft_hpo.config.schema import Config
+from atft_hpo.data.array_statistics.rolling import trailing_volatility
 from atft_hpo.data.sampling.slices import SliceSource
-from atft_hpo.data.statistics.rolling import trailing_volatility
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.model.atft import ATFT
 from atft_hpo.model.kernels import decomposed, interpolation

@@ -15,7 +15,7 @@ from atft_hpo.errors import HealthGateError, NonFiniteError, VolumeError
 from atft_hpo.paths import RunPaths
 from atft_hpo.training.fit_trees import KINDS
 from atft_hpo.training.forecasting.forecast import evaluate_panel
-from atft_hpo.training.plan.epoch_report import Decision, Ending, EpochReport, TrainingResult
+from atft_hpo.training.phases.epoch_report import Decision, Ending, EpochReport, TrainingResult
 from atft_hpo.training.run import loop
 from atft_hpo.training.run.loop import run_phases
 from atft_hpo.training.state import run_state

@@ -30,7 +30,7 @@ from atft_hpo.model.atft import ATFT
 from atft_hpo.model.heads import Forecast
 from atft_hpo.training.forecasting.forecast import forecast_on_device, forecast_panel
 from atft_hpo.training.loss import terms
-from atft_hpo.training.plan.epoch_report import Decision
+from atft_hpo.training.phases.epoch_report import Decision
 from atft_hpo.training.run import epoch as epoch_module
 from atft_hpo.training.run import step_readings
 from atft_hpo.training.run.epoch import EpochFacts, train_epoch

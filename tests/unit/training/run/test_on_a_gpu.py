@@ -11,7 +11,7 @@ from atft_hpo.config.schema import Config
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.model.kernels.tabulated import interpolated_sum
 from atft_hpo.training.loss.terms import LossRules
-from atft_hpo.training.plan.epoch_report import Decision
+from atft_hpo.training.phases.epoch_report import Decision
 from atft_hpo.training.run.epoch import EpochFacts, backward, train_epoch
 from atft_hpo.training.state.run_state import RunState
 

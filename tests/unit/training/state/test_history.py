@@ -9,7 +9,7 @@ import pytest
 
 from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.paths import RunPaths
-from atft_hpo.training.plan.epoch_report import EpochReport
+from atft_hpo.training.phases.epoch_report import EpochReport
 from atft_hpo.training.state.checkpoint import load_checkpoint, save_checkpoint
 from atft_hpo.training.state.history import from_content, to_content, write_tables
 

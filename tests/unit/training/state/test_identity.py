@@ -12,7 +12,7 @@ from atft_hpo.config.toml import with_values
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.errors import CheckpointError
 from atft_hpo.paths import RunPaths
-from atft_hpo.training.plan.epoch_report import Decision
+from atft_hpo.training.phases.epoch_report import Decision
 from atft_hpo.training.run.loop import run_phases
 from atft_hpo.training.state.checkpoint import load_checkpoint
 from atft_hpo.training.state.identity import phase_key, shaping

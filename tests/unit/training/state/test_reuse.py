@@ -15,7 +15,7 @@ from atft_hpo.config.toml import with_values
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.paths import RunPaths
 from atft_hpo.training import fit_trees
-from atft_hpo.training.plan.epoch_report import Decision, Ending, EpochReport, TrainingResult
+from atft_hpo.training.phases.epoch_report import Decision, Ending, EpochReport, TrainingResult
 from atft_hpo.training.run.loop import run_phases
 from atft_hpo.training.state import run_state
 from atft_hpo.training.state.checkpoint import load_checkpoint, save_checkpoint

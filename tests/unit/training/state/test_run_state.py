@@ -14,7 +14,7 @@ from atft_hpo.config.toml import with_values
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.errors import CheckpointError
 from atft_hpo.evaluation.series import DailySeries
-from atft_hpo.training.plan.epoch_report import EpochReport
+from atft_hpo.training.phases.epoch_report import EpochReport
 from atft_hpo.training.state.checkpoint import load_checkpoint, save_checkpoint
 from atft_hpo.training.state.run_state import RunState
 

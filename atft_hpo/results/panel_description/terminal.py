@@ -1,0 +1,80 @@
+"""A panel's description as tables for a terminal."""
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from atft_hpo.results.panel_description.describe import (
+    LEAK_RANK_IC,
+    LEAK_T,
+    FeatureStatistics,
+    PanelDescription,
+)
+
+
+def description_tables(description: PanelDescription, features: int = 15) -> Group:
+    """Facts, labels, the `features` strongest features, and the leak alarm."""
+    strongest = _features(description.features[:features], f"strongest of {_count(description)}")
+    return Group(_facts(description), _labels(description), strongest, *_alarm(description))
+
+
+def _count(description: PanelDescription) -> str:
+    return f"{len(description.features)} features"
+
+
+def _facts(description: PanelDescription) -> Table:
+    table = Table(title="panel", show_header=False)
+    low, median, high = description.stocks_per_day
+    families = ", ".join(f"{name} {count}" for name, count in sorted(description.families.items()))
+    rows = {
+        "days": f"{description.days} ({description.first_date} … {description.last_date})",
+        "described": f"{description.days_described} days (train and validation only)",
+        "stocks": f"{description.stocks}, per day {low} / {median} / {high} (least, median, most)",
+        "coverage": f"{description.coverage:.1%} of cells alive",
+        "sectors": str(description.sectors),
+        "features": f"{len(description.features)}: {families}",
+        "dropped": ", ".join(description.dropped_columns) or "none",
+    }
+    for name, value in rows.items():
+        table.add_row(name, Text(value))
+    return table
+
+
+def _labels(description: PanelDescription) -> Table:
+    table = Table("horizon", "count", "coverage", "mean", "std", title="labels (raw returns)")
+    for label in description.labels:
+        table.add_row(
+            f"{label.horizon_days} d",
+            f"{label.count:,}",
+            f"{label.coverage:.1%}",
+            f"{label.mean:+.4%}",
+            f"{label.std:.3%}",
+        )
+    return table
+
+
+def _features(features: tuple[FeatureStatistics, ...], title: str) -> Table:
+    table = Table("feature", "missing", "horizon", "RankIC", "t", title=title)
+    for feature in features:
+        table.add_row(
+            Text(feature.name, style="bold red" if feature.leak else ""),
+            f"{feature.missing_share:.1%}",
+            f"{feature.horizon_days} d",
+            f"{feature.rank_ic:+.4f}",
+            f"{feature.t:+.1f}",
+        )
+    return table
+
+
+def _alarm(description: PanelDescription) -> list[Text]:
+    bound = f"|mean RankIC| > {LEAK_RANK_IC:g} and |t| > {LEAK_T:g}"
+    notes = []
+    if description.residual:
+        notes.append(
+            Text("Synthetic market: RankIC is with the return its true forecast leaves over.")
+        )
+    if not description.leaks:
+        return [*notes, Text(f"No leak alarm: no feature has {bound}.", style="green")]
+    names = ", ".join(leak.name for leak in description.leaks)
+    alarm = f"LEAK ALARM: {names} ({bound}). Honest features do not reach this: look for the future"
+    return [*notes, Text(f"{alarm} in how they are computed, or remove them.", style="bold red")]
