@@ -4,8 +4,8 @@
     found.pure_rank_ic, found.style_r2
 
 Pure RankIC of a day is Spearman's correlation of two residuals: the normal scores of the label, and
-the forecast, each less its least-squares fit on sector and style ranks (`neutralization.pure`). It is
-what a forecast knows beyond premia that a table of ranks would give.
+the forecast, each less its least-squares fit on sector and style ranks (`neutralization.pure`). It
+is what a forecast knows beyond premia that a table of ranks would give.
 """
 
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""Statistics of arrays, of a day's stocks or along the days: ranks, order, trailing windows."""
+"""Statistics of arrays, across a day's stocks or along days: ranks, order, trailing windows."""

@@ -1,1 +1,1 @@
-"""What forecasts are trained on and held against, beyond raw returns."""
+"""What sectors and styles explain of returns, and the labels of the loss, raw or freed of it."""

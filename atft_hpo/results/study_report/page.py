@@ -49,10 +49,8 @@ def write_page(out: Path, title: str, parts: Iterable[Markup | Plate]) -> Path:
     """
     numbers = count(1)
     body = [_plate(p, next(numbers)) if isinstance(p, Plate) else p for p in parts]
-    template = Template(
-        files("atft_hpo.results.study_report").joinpath("page.html").read_text("utf-8")
-    )
-    text = template.substitute(
+    template = files("atft_hpo.results.study_report").joinpath("page.html").read_text("utf-8")
+    text = Template(template).substitute(
         title=escape(title),
         plotly=get_plotlyjs(),
         body="\n".join(body),

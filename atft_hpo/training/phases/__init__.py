@@ -1,1 +1,1 @@
-"""What a run is: its phases, its objective, what it reports."""
+"""What a run is: its phases, what it is judged by, what it reports."""
