@@ -24,7 +24,7 @@ from atft_hpo.training.loss import differentiable as diff
 
 
 class ForecastLike(NamedTuple):
-    """What a model returns for a slice (`model.atft.Forecast` has this shape)."""
+    """What a model returns for a slice (`model.heads.Forecast` has this shape)."""
 
     point_SNQ: Tensor
     quantiles_SNQP: Tensor
