@@ -9,12 +9,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-import search
 import startup
 import step
 import validation
 from atft_hpo.results.report.theme import GRID, LOSS, MUTED, SECOND_SERIES, SERIES, Plate, styled
 from cpu_set.parts import Outcome
+from search_overhead import cost
 
 Result = Mapping[str, Any]
 HEIGHT = 320
@@ -80,7 +80,7 @@ def _validation(result: Result) -> list[Plate]:
 
 
 def _search(result: Result) -> list[Plate]:
-    total, bound = result["milliseconds_per_trial_epoch"], search.TARGET_MS
+    total, bound = result["milliseconds_per_trial_epoch"], cost.TARGET_MS
     steps = result["by_step"]
     figure = _bars(list(steps), list(steps.values()), "milliseconds per trial-epoch", "%{y:.1f}")
     note = f"After {result['trials']:,} finished trials. Asked: at most {bound:.0f} ms in total."

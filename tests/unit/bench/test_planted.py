@@ -8,12 +8,14 @@ import pytest
 import torch
 import typer
 
+import planted
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import with_values
 from atft_hpo.data.prepare import prepare_panel
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.data.synthetic.planted_parts import PART_FEATURES, PART_SHARES
 from atft_hpo.paths import Volume
+from planted_truth import kept_runs
 from planted_truth.ceilings import attainable, part_ceilings
 from planted_truth.findings import (
     by_phase,
@@ -24,6 +26,7 @@ from planted_truth.findings import (
     true_features_in_top_decile,
 )
 from planted_truth.market import market_config
+from planted_truth.report import report
 from planted_truth.runs import PhaseTruth, train_variant
 from planted_truth.table import print_report
 from planted_truth.variants import VARIANTS
@@ -161,38 +164,32 @@ def test_a_variant_begins_with_the_phases_that_it_shares(
 def test_the_program_continues_where_it_was(
     config: Config, panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import planted
-
     trained = []
     records = [truth("baseline", 0.5, 0.5), truth("gat", 0.6, 0.6)]
-    monkeypatch.setattr(planted, "train_variant", lambda *_: trained.append(1) or records)
-    first = planted._run("full", config, panel.root, tmp_path)
-    again = planted._run("full", config, panel.root, tmp_path)
+    monkeypatch.setattr(kept_runs, "train_variant", lambda *_: trained.append(1) or records)
+    first = kept_runs._run("full", config, panel.root, tmp_path)
+    again = kept_runs._run("full", config, panel.root, tmp_path)
     assert first == again == records
     assert len(trained) == 1
-    planted._run("full", with_values(config, {"seed": 9}), panel.root, tmp_path)
+    kept_runs._run("full", with_values(config, {"seed": 9}), panel.root, tmp_path)
     assert len(trained) == 2
 
 
 def test_the_report_has_the_shape_it_promises(
     config: Config, panel: Panel, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import planted
-
     ceilings = dict.fromkeys(PART_SHARES, 1.0)
     runs = {"full": [[truth("gat", 0.9, 0.95)]], "no_graph": [[truth("gat", 0.0, 0.8)]]}
-    report = json.loads(json.dumps(planted._report(runs, ceilings, config, panel, 60.0)))
-    assert report["variants"]["full"]["share_of_attainable"]["total"] == pytest.approx(0.95)
-    assert set(report["variants"]["full"]["share_of_attainable"]["parts"]) == set(PART_SHARES)
-    assert report["coverage_90"] == pytest.approx(0.9)
-    print_report(report)
+    found = json.loads(json.dumps(report(runs, ceilings, config, panel, 60.0)))
+    assert found["variants"]["full"]["share_of_attainable"]["total"] == pytest.approx(0.95)
+    assert set(found["variants"]["full"]["share_of_attainable"]["parts"]) == set(PART_SHARES)
+    assert found["coverage_90"] == pytest.approx(0.9)
+    print_report(found)
     printed = capsys.readouterr().out
     assert "no_graph loses d_links" in printed
     assert "reached" in printed
 
 
 def test_an_unknown_variant_is_refused() -> None:
-    import planted
-
     with pytest.raises(typer.BadParameter, match="no_gat: expected some of full"):
         planted._chosen("full,no_gat")
