@@ -22,8 +22,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.progress import TimeElapsedColumn as Elapsed
 
-from cpu_set.parts import PARTS, Outcome, run_part
-from cpu_set.report import machine, write_report
+# Run by its path, a program has its own folder on the path, not the one that `bench` is in.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.cpu_set.parts import PARTS, Outcome, run_part
+from bench.cpu_set.report import machine, write_report
 
 OUT = Path(__file__).parent / "results" / "cpu"
 console = Console(highlight=False)

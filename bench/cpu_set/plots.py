@@ -9,12 +9,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-import startup
-import step
-import validation
 from atft_hpo.results.report.theme import GRID, LOSS, MUTED, SECOND_SERIES, SERIES, Plate, styled
-from cpu_set.parts import Outcome
-from search_overhead import cost
+from bench.cpu_set.parts import Outcome
+from bench.epoch import step, validation
+from bench.search import cost, startup
 
 Result = Mapping[str, Any]
 HEIGHT = 320

@@ -20,9 +20,9 @@ import atft_hpo
 from atft_hpo.files import write_atomically
 from atft_hpo.results.report.page import write_page
 from atft_hpo.results.summary.hardware import GIB, HardwareMonitor
-from cpu_set.parts import Outcome
-from cpu_set.plots import plates
-from cpu_set.rows import Row, rows_of
+from bench.cpu_set.parts import Outcome
+from bench.cpu_set.plots import plates
+from bench.cpu_set.rows import Row, rows_of
 
 RESULTS, TABLE, PLOTS = "results.json", "table.md", "plots.html"
 LIBRARIES = ("torch", "numpy", "polars", "pyarrow", "optuna", "sqlalchemy")

@@ -8,13 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pack
-import startup
-import step
-import validation
 from atft_hpo.config.search_schema import PrunerConfig
-from pruner import phase_aware_name
-from search_overhead import cost
+from bench.epoch import step, validation
+from bench.panel import pack
+from bench.pruner.__main__ import phase_aware_name
+from bench.search import cost, startup
 
 Result = Mapping[str, Any]
 """A program's JSON."""

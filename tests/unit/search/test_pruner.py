@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from atft_hpo.config.search_schema import ObjectiveConfig, PrunerConfig
 from atft_hpo.errors import StudyError
 from atft_hpo.search.pruner import decide
 from atft_hpo.search.records import EpochRecord
+from bench.pruner import __main__ as bench
 
 Epoch = Callable[..., EpochRecord]
 CONFIG = PrunerConfig(min_t=2.0, min_peers=4, skip_phases=1, warmup_epochs=1)
@@ -305,7 +305,7 @@ def test_just_enough_peers_are_enough(study: Study) -> None:
     assert decide(study.trial(-3.0), _peers(study, [0.0] * 4), CONFIG, SHARPE).prune
 
 
-def test_simulated_studies_save_epochs_and_keep_the_best(bench: ModuleType) -> None:
+def test_simulated_studies_save_epochs_and_keep_the_best() -> None:
     """Phased, noisy curves: fewer epochs, no regret, and hardly any of the best ended."""
     config = PrunerConfig(keep_share=0.5, min_t=2.5)
     world = bench.World()
@@ -316,7 +316,7 @@ def test_simulated_studies_save_epochs_and_keep_the_best(bench: ModuleType) -> N
     assert np.mean([r.regret for r in results]) <= np.mean([r.regret for r in none]) + 0.05
 
 
-def test_noise_alone_ends_few_at_the_recommended_bar(bench: ModuleType) -> None:
+def test_noise_alone_ends_few_at_the_recommended_bar() -> None:
     """When trials do not truly differ there is nothing to save, and most of them run on."""
     world = bench.World(days=125, sharpe_spread=0.0)
     ended = {

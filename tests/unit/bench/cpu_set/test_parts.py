@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import typer
 
-import suite
-from cpu_set import parts
-from cpu_set.parts import Part, failure, run_part
+from bench import suite
+from bench.cpu_set import parts
+from bench.cpu_set.parts import Part, failure, run_part
 
 GOOD = """
 import json, pathlib, sys
@@ -16,12 +16,12 @@ print("working", sys.argv[1])
 pathlib.Path(sys.argv[sys.argv.index("--json") + 1]).write_text(json.dumps({"found": 3}))
 """
 PROGRAMS = {
-    "good.py": GOOD,
-    "bad.py": "print('so far')\nraise ValueError('no panel')\n",
-    "silent.py": "",
-    "killed.py": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n",
-    "late.py": GOOD + "raise SystemExit('only afterwards')\n",
-    "slow.py": "import time\ntime.sleep(60)\n",
+    "good": GOOD,
+    "bad": "print('so far')\nraise ValueError('no panel')\n",
+    "silent": "",
+    "killed": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n",
+    "late": GOOD + "raise SystemExit('only afterwards')\n",
+    "slow": "import time\ntime.sleep(60)\n",
 }
 
 
@@ -29,9 +29,9 @@ PROGRAMS = {
 def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Part]:
     """Programs by name; they are run in place of the benchmarks."""
     for name, text in PROGRAMS.items():
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(parts, "BENCH", tmp_path)
-    return {name.removesuffix(".py"): Part("a title", name, ("--few",)) for name in PROGRAMS}
+        (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.setattr(parts, "ROOT", tmp_path)
+    return {name: Part("a title", name, ("--few",)) for name in PROGRAMS}
 
 
 def test_a_program_gets_its_options_and_its_json_is_read(
@@ -41,7 +41,7 @@ def test_a_program_gets_its_options_and_its_json_is_read(
     assert outcome.result == {"found": 3}
     assert outcome.error == ""
     assert outcome.output == "working --few\n"
-    assert outcome.part.command == "python bench/good.py --few"
+    assert outcome.part.command == "python -m good --few"
 
 
 @pytest.mark.parametrize(

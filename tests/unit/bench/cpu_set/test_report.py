@@ -2,17 +2,18 @@
 
 import dataclasses
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from atft_hpo.config.search_schema import PrunerConfig
-from cpu_set.parts import PARTS, Outcome
-from cpu_set.plots import plates
-from cpu_set.report import machine, markdown, write_report
-from cpu_set.rows import rows_of
-from pruner import phase_aware_name, rules
+from bench.cpu_set.parts import PARTS, Outcome
+from bench.cpu_set.plots import plates
+from bench.cpu_set.report import machine, markdown, write_report
+from bench.cpu_set.rows import rows_of
+from bench.pruner.__main__ import phase_aware_name, rules
 
 WHERE = {
     "date": "2026-01-01 00:00 UTC", "cpu": "a CPU", "cores": 2, "memory_gib": 8.0,
@@ -35,7 +36,7 @@ def test_a_row_has_figure_bound_verdict_and_command(outcomes: dict[str, Outcome]
     table = markdown(WHERE, outcomes)
     assert row_of(table, "per trial-epoch") == [
         "The search", "per trial-epoch after 2,000 trials of 42 epochs", "25.0 ms", "≤ 20.0 ms",
-        "**missed**", "`python bench/search.py` (10 s)",
+        "**missed**", "`python -m bench.search` (10 s)",
     ]  # fmt: skip
     assert row_of(table, "longest")[2:5] == ["0.90 s", "≤ 3.00 s", "reached"]
     assert "a CPU, 2 core(s), 8.0 GiB" in table
@@ -80,7 +81,7 @@ def test_everything_is_written(outcomes: dict[str, Outcome], tmp_path: Path) -> 
     assert parts["search"]["result"]["trials"] == 2000
     assert parts["search"]["error"] is None
     assert parts["pruner"] == {
-        "command": "python bench/pruner.py", "seconds": 10.0, "error": "KeyError: 'x'",
+        "command": "python -m bench.pruner", "seconds": 10.0, "error": "KeyError: 'x'",
         "result": None,
     }  # fmt: skip
     assert table.read_text() == markdown(WHERE, outcomes)
@@ -107,4 +108,7 @@ def test_the_default_pruner_is_one_of_those_compared() -> None:
 
 @pytest.mark.parametrize("name", PARTS)
 def test_a_part_names_a_program(name: str) -> None:
-    assert (Path(__file__).parents[4] / "bench" / PARTS[name].program).is_file()
+    found = find_spec(PARTS[name].program)
+    assert found is not None
+    if found.submodule_search_locations is not None:  # a package is run by its __main__
+        assert find_spec(f"{PARTS[name].program}.__main__") is not None
