@@ -11,7 +11,7 @@ from typing import Any
 from atft_hpo.config.search_schema import PrunerConfig
 from bench.epoch import step, validation
 from bench.panel import pack
-from bench.pruner.__main__ import phase_aware_name
+from bench.pruner.rules import phase_aware_name
 from bench.search import cost, startup
 
 Result = Mapping[str, Any]

@@ -121,7 +121,10 @@ def _seconds(form: Callable[[], None]) -> float:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.epoch.selection",
+        description=__doc__.splitlines()[0] if __doc__ else None,
+    )
     parser.add_argument("--features", type=int, default=250)
     parser.add_argument("--fan-columns", type=int, default=25)
     parser.add_argument("--hidden", type=int, default=16)

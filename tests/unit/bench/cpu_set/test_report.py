@@ -13,7 +13,7 @@ from bench.cpu_set.parts import PARTS, Outcome
 from bench.cpu_set.plots import plates
 from bench.cpu_set.report import machine, markdown, write_report
 from bench.cpu_set.rows import rows_of
-from bench.pruner.__main__ import phase_aware_name, rules
+from bench.pruner.rules import phase_aware_name, rules
 
 WHERE = {
     "date": "2026-01-01 00:00 UTC", "cpu": "a CPU", "cores": 2, "memory_gib": 8.0,
