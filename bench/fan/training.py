@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from atft_hpo.errors import NonFiniteError
-from atft_hpo.model.continuation import FAN, SAN, DLinear, Forecaster, Normalization, RevIN
+from bench.fan.continuation import FAN, SAN, DLinear, Forecaster, Normalization, RevIN
 from bench.fan.task import LENGTH, Task, Windows
 
 METHODS = ("none", "revin", "san", "fan")

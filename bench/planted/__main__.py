@@ -6,7 +6,7 @@
 
 The market is that of studies/planted.toml, whose truth is known (`data.synthetic.planted_parts`).
 Each variant is trained from scratch; after each phase its forecasts of the validation days are
-compared with the oracle: β of each part (`atft_hpo.data.synthetic.oracle`) over the part's ceiling
+compared with the oracle: β of each part (`bench.planted.oracle`) over the part's ceiling
 (`planted_truth/ceilings.py`), and the share of the attainable in total. Finished runs are kept in
 `--out` and not trained again, so that an interrupted benchmark continues.
 """

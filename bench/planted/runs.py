@@ -14,7 +14,6 @@ from atft_hpo.config.schema import Config
 from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.data.sampling.slices import SliceSource
 from atft_hpo.data.store.panel import Panel
-from atft_hpo.data.synthetic.oracle import oracle_share
 from atft_hpo.errors import TrainingError
 from atft_hpo.files import write_atomically
 from atft_hpo.model.atft import ATFT
@@ -25,6 +24,7 @@ from atft_hpo.training.run.loop import run_phases
 from atft_hpo.training.state.checkpoint import load_checkpoint
 from atft_hpo.training.state.identity import phase_key
 from atft_hpo.training.state.reuse import SharedStates
+from bench.planted.oracle import oracle_share
 
 RECORD_SECONDS = 300.0
 """A look at the truth of a phase takes seconds."""

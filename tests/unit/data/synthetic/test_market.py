@@ -11,9 +11,9 @@ from atft_hpo.config.data_schema import DataConfig, PackConfig, SyntheticConfig
 from atft_hpo.data.store.pack import pack_table
 from atft_hpo.data.synthetic import market as module
 from atft_hpo.data.synthetic.market import CLUSTER_STOCKS, synthetic_table
-from atft_hpo.data.synthetic.oracle import oracle_share
 from atft_hpo.data.synthetic.planted_parts import COMMENSURATE_BINS, LAG_DAYS, PART_SHARES
 from atft_hpo.errors import VolumeError
+from bench.planted.oracle import oracle_share
 
 ORACLE = [f"oracle__{part}" for part in PART_SHARES]
 SIZE = {"days": 420, "stocks": 60}

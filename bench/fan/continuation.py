@@ -1,15 +1,16 @@
 """Windowed FAN, SAN and RevIN around DLinear: continuing a series in its own units.
 
-The stock model uses the decompositions of `normalization.py` as causal channels, since its target
-is not in the units of its inputs. This module is the papers' own task, the next O values of a
-series from its last L, where what was taken away before the backbone is forecast and given back:
+The stock model uses the decompositions of `atft_hpo.model.normalization` as causal channels, since
+its target is not in the units of its inputs. This module is the papers' own task, the next O values
+of a series from its last L, where what was taken away before the backbone is forecast and given
+back:
 
     model = Forecaster(FAN(96, 336, k=4), DLinear(96, 336))
     forecast_BCO = model(x_BCL)
     loss = model.loss(x_BCL, y_BCO)
 
 Axes: B windows, C channels, L values seen, O values ahead; time comes last, so that weights are
-shared over channels unless they carry a C. `bench/fan.py` trains these modules on any series.
+shared over channels unless they carry a C.
 """
 
 from typing import NamedTuple
@@ -57,7 +58,7 @@ class FAN(Normalization):
     With `residual_loss` the loss has a third term, MSE(backbone(r), r(y)), as in the authors' code.
     k = 0 is an exact bypass: nothing is taken away, nothing forecast.
 
-    Raises ConfigError if k is negative exceeds half of a window or of its continuation.
+    Raises ConfigError if k is negative or exceeds half of a window or of its continuation.
     """
 
     def __init__(self, length: int, ahead: int, k: int, residual_loss: bool = False) -> None:

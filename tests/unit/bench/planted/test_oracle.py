@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atft_hpo.data.synthetic.oracle import oracle_share
 from atft_hpo.errors import DataError
+from bench.planted.oracle import oracle_share
 
 DAYS, STOCKS = 30, 24
 ALIVE = np.ones((DAYS, STOCKS), dtype=bool)

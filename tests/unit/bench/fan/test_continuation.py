@@ -1,5 +1,7 @@
 """Windowed FAN, SAN, RevIN and DLinear against their papers' equations, written out in numpy."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from atft_hpo.errors import ConfigError
-from atft_hpo.model.continuation import (
+from atft_hpo.model.normalization import fan_decompose
+from bench.fan.continuation import (
     EPSILON,
     FAN,
     MOVING_AVERAGE,
@@ -18,10 +21,19 @@ from atft_hpo.model.continuation import (
     Normalization,
     RevIN,
 )
-from atft_hpo.model.normalization import fan_decompose
 
 LENGTH, AHEAD, CHANNELS, WINDOWS, SLICE = 24, 36, 3, 5, 6
 quick = settings(max_examples=20, deadline=None)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> Iterator[None]:
+    """Every test starts from seed 0 and one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
 
 
 def draw(length: int = LENGTH, seed: int = 0) -> Tensor:
