@@ -1,15 +1,15 @@
 """Every benchmark of speed and memory that needs no GPU, one after another, into one table.
 
     make bench
-    python bench/suite.py --parts step,search --out /tmp/cpu      # some of them
+    python -m bench.suite --parts step,search --out /tmp/cpu      # some of them; or by its path
 
 Writes into --out: results.json (all that the programs measured), table.md (figures against what was
 asked, with the command that gives each) and plots.html (one page that needs nothing else). A part
 that fails is a row that says so, the others go on, and the exit status is 1.
 
 Made for two quiet cores, where it takes a quarter of an hour at most. What measures quality and not
-speed is left out, since it takes longer: planted.py --quick (6.5 minutes), real.py (half an hour
-and prices), fan.py, ceilings.py. gpu.sh runs what needs a GPU.
+speed is left out, since it takes longer: bench.planted --quick (6.5 minutes), bench.real (half
+an hour and prices), bench.fan, bench.planted.ceilings. gpu.sh runs what needs a GPU.
 """
 
 import sys

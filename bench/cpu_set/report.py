@@ -85,7 +85,7 @@ def markdown(where: Mapping[str, Any], outcomes: Mapping[str, Outcome]) -> str:
         "",
         f"{where['date']}; {where['cpu']}, {where['cores']} core(s), {where['memory_gib']} GiB; "
         f"load before {where['load_before']:.1f}; {versions}. All cores unless a row says less. "
-        f"Written by `python bench/suite.py`, in {minutes:.1f} minutes; the figures behind it are "
+        f"Written by `python -m bench.suite`, in {minutes:.1f} minutes; the figures behind it are "
         f"in `{RESULTS}`, plots in `{PLOTS}`.",
         "",
         _line(HEAD),

@@ -1,7 +1,7 @@
 """How fast is variable selection against the plain form, and how far is its interpolation off?
 
-    python bench/selection.py [--features 250] [--fan-columns 25] [--hidden 16] [--tokens 4096]
-                              [--threads 1] [--json FILE]
+    python -m bench.epoch.selection [--features 250] [--fan-columns 25] [--hidden 16]
+                                    [--tokens 4096] [--threads 1] [--json FILE]
 
 Tokens (live stock-days) per second, forward and backward, all networks and both channel sets on:
 

@@ -1,6 +1,6 @@
 """Does FAN continue a series better than no normalisation, RevIN, SAN? DLinear behind all four.
 
-    python bench/fan.py [SERIES.csv] [--k K] [--slice P] [--horizons 96,168,336,720]
+    python -m bench.fan [SERIES.csv] [--k K] [--slice P] [--horizons 96,168,336,720]
                         [--methods none,revin,san,fan] [--scaling train|all|both] [--seeds 0,1,2]
                         [--epochs 100] [--fan-loss paper|code] [--device auto|cpu|cuda]
                         [--threads N] [--json FILE]
@@ -9,7 +9,7 @@ SERIES is a CSV or Parquet file, one row per time step, one column per channel; 
 is not numeric is a date and left out. Printed: mean squared and mean absolute error of the test
 part (all windows, channels and steps, on the scaled series), for scaling fitted on the training
 part (the honest one) and on all data (the published one). Split 7/2/1, 96 values in, set-up as in
-Ye et al. 2024, see `continuation/`. Without SERIES: two small generated series at one horizon, one
+Ye et al. 2024, see `task.py`. Without SERIES: two small generated series at one horizon, one
 that FAN should help with, one with nothing to find, at most 40 epochs: about a minute on one core.
 
 `--fan-loss paper`: squared error of the main component plus that of the whole forecast; `code` adds

@@ -1,4 +1,4 @@
-"""What `bench/fan.py` shows of a series: the line before, the table after, the JSON."""
+"""What `bench.fan` shows of a series: the line before, the table after, the JSON."""
 
 from dataclasses import asdict, dataclass
 from statistics import fmean, stdev

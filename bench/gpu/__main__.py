@@ -1,15 +1,15 @@
 """The full model on one GPU, at the seed's scale. `bench/gpu.sh` runs all parts.
 
-    python bench/gpu.py machine       # products, bandwidth, versions
-    python bench/gpu.py correctness   # CPU against GPU, bf16 against float32, twice the same,
+    python -m bench.gpu machine       # products, bandwidth, versions
+    python -m bench.gpu correctness   # CPU against GPU, bf16 against float32, twice the same,
                                       # Triton kernels, no waiting; fails where it does not hold
-    python bench/gpu.py panel         # 1,959 stocks × 2,370 days × 395 features, made here
-    python bench/gpu.py stages        # time of each stage of a step, TFLOP/s, share of the peak of
+    python -m bench.gpu panel         # 1,959 stocks × 2,370 days × 395 features, made here
+    python -m bench.gpu stages        # time of each stage of a step, TFLOP/s, share of the peak of
                                       # float32 products, the kernels that take longest
-    python bench/gpu.py train         # 42 epochs over all samples; goes on where it stopped;
+    python -m bench.gpu train         # 42 epochs over all samples; goes on where it stopped;
                                       # compiled, if that made the step of `stages` faster; how long
                                       # each trains, forecasts, computes metrics and writes files
-    python bench/gpu.py report        # what is there, as a table
+    python -m bench.gpu report        # what is there, as a table
 
 `--scale tiny --device cpu` runs the same on any machine within minutes, which shows that it works
 and no more. Results are written to --out as they come.

@@ -1,4 +1,4 @@
-"""What all parts of bench/gpu.py are told, and what several of them ask.
+"""What all parts of `bench.gpu` are told, and what several of them ask.
 
 bench = Bench(out, torch.device("cuda"), "seed")
 bench.keep("machine", {"device": …})       # writes out/machine.json, prints it

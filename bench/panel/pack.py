@@ -1,8 +1,8 @@
 """How fast does a table of features become a panel store, and in how little memory?
 
-    python bench/pack.py                       # a tenth of the seed's stocks
-    python bench/pack.py --scale seed --out DIR --json FILE
-    python bench/pack.py --features PRICES.parquet   # and how long its features take to build
+    python -m bench.panel.pack                       # a tenth of the seed's stocks
+    python -m bench.panel.pack --scale seed --out DIR --json FILE
+    python -m bench.panel.pack --features PRICES.parquet   # and how long its features take to build
 
 Writes a Parquet table in pieces (kept in --out: 4,643,854 rows × 395 float32 columns at the seed's
 scale, about 8 GB; the store takes 4 GB), then measures, each in a process of its own, with files

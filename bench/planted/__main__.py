@@ -1,14 +1,14 @@
 """Does every module learn the part of a planted market it is there for?
 
-    python bench/planted.py --quick                     # full model, one seed
-    python bench/planted.py --json planted.json         # all ablations, three seeds, two cores
-    python bench/planted.py --profile gpu               # larger market and model, for a GPU
+    python -m bench.planted --quick                     # full model, one seed
+    python -m bench.planted --json planted.json         # all ablations, three seeds, two cores
+    python -m bench.planted --profile gpu               # larger market and model, for a GPU
 
 The market is that of studies/planted.toml, whose truth is known (`data.synthetic.planted_parts`).
 Each variant is trained from scratch; after each phase its forecasts of the validation days are
-compared with the oracle: β of each part (`bench.planted.oracle`) over the part's ceiling
-(`planted_truth/ceilings.py`), and the share of the attainable in total. Finished runs are kept in
-`--out` and not trained again, so that an interrupted benchmark continues.
+compared with the oracle: β of each part (`oracle.py`) over the part's ceiling (`attainable.py`),
+and the share of the attainable in total. Finished runs are kept in `--out` and not trained again,
+so that an interrupted benchmark continues.
 """
 
 import json

@@ -8,7 +8,7 @@ panel's own columns recover when the true part is *given as the label*: knots an
 effects of the day, trailing lags for memories, trailing means and scales for drifts, FAN of several
 kinds for cycles, neighbours on the panel's graph for links, sector dummies. Cycles that leak,
 missing cells, neighbours that correlations do not find and histories shorter than a memory lower
-it. So a target of `bench/planted.py` is never missed because of the generator.
+it. So a target of `bench.planted` is never missed because of the generator.
 """
 
 from collections.abc import Iterator

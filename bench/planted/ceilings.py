@@ -1,9 +1,9 @@
 """Ceilings of the planted parts: what filters on the observable data can recover of each.
 
-    python bench/ceilings.py                             # a small market
-    python bench/ceilings.py --stocks 800 --days 1000 --json ceilings.json
+    python -m bench.planted.ceilings                       # a small market
+    python -m bench.planted.ceilings --stocks 800 --days 1000 --json ceilings.json
 
-See planted_truth/ceilings.py for what a ceiling is.
+See `attainable.py` for what a ceiling is.
 """
 
 import json

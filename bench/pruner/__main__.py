@@ -1,6 +1,6 @@
 """Which pruner saves epochs without ending the best trials? Simulated studies with known truth.
 
-    python bench/pruner.py [--trials 40] [--studies 12] [--json FILE]
+    python -m bench.pruner [--trials 40] [--studies 12] [--json FILE]
 
 Each study draws trials whose true Sharpe and IC move through the five phases, correlated from phase
 to phase, slow starters among them. Every epoch yields a year of daily validation returns and ICs:

@@ -1,9 +1,9 @@
 """Does the model rank real stocks better than what is simpler? All in one run, on equal terms.
 
-    python bench/real.py prices.parquet                          # walk-forward, profile cpu
-    python bench/real.py prices.parquet --profile quick          # a look, minutes
-    python bench/real.py prices.parquet --models ridge,lightgbm --horizons 1,5,20
-    python bench/real.py prices.parquet --test                   # the test range; recorded
+    python -m bench.real prices.parquet                          # walk-forward, profile cpu
+    python -m bench.real prices.parquet --profile quick          # a look, minutes
+    python -m bench.real prices.parquet --models ridge,lightgbm --horizons 1,5,20
+    python -m bench.real prices.parquet --test                   # the test range; recorded
 
 `prices.parquet` holds one row per (date, code): date, code, open, high, low, close, volume,
 optionally adj_close, sector, and one boolean column that says who is in the universe that day.
@@ -22,8 +22,8 @@ Every model has the same features, labels (trading delay one day), folds and mea
 
 The folds cover all years before the test range, the last 20 % of the days. Forecasts of seeds are
 brought to equal spread per day and averaged. Finished forecasts are kept in --out and used again
-while nothing they depend on has changed, so that an interrupted run continues. docs/recipe.md and
-`real_stocks/` say more.
+while nothing they depend on has changed, so that an interrupted run continues. docs/recipe.md says
+more.
 """
 
 import json

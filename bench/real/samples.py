@@ -4,7 +4,8 @@
     x_RF, label_RQ, day_R = task.rows(fold.train)     # live cells, features as the panel has them
     table_DNQ = task.table(fold.days, score_RQ)       # rows back on the grid, NaN where dead
 
-All models read `Task.panel` and `Task.labels`; none sees the raw returns.
+All models read `Task.panel` and `Task.labels`; none sees the raw returns. Shape legend as in
+docs/shapes.md; R counts rows, one for each live cell.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """What does the search itself cost per epoch of a trial, late in a long study?
 
-    python bench/search.py                              # 2,000 finished trials of 42 epochs
-    python bench/search.py --trials 200 --json FILE
+    python -m bench.search                              # 2,000 finished trials of 42 epochs
+    python -m bench.search --trials 200 --json FILE
 
 In a database of its own (the embedded Postgres, a temporary directory) a study gets a past, written
 in bulk, and Postgres time to tidy up. Then new trials pass through the service, one after another,

@@ -1,7 +1,7 @@
 """How long does a trial take from its agent's decision to its first finished training step?
 
-    python bench/startup.py                                # the quickstart, 5 trials after a first
-    python bench/startup.py --study studies/jpx_full.toml --days 2370 --stocks 200 --json FILE
+    python -m bench.search.startup                  # the quickstart, 5 trials after a first
+    python -m bench.search.startup --study studies/jpx_full.toml --days 2370 --stocks 200
 
 An agent's steps, one trial after another, in a database of its own (the embedded Postgres, a
 temporary directory): a slot is claimed, Optuna asked, the launcher starts a real trial process. It

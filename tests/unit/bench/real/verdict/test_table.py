@@ -17,7 +17,7 @@ NONE: Floats = None  # type: ignore[assignment]  # daily series are not looked a
 
 @pytest.fixture
 def result(noise_prices, make_plan, panel_of, tmp_path):
-    """Two models on noise, two folds and horizons, complete as bench/real.py writes it."""
+    """Two models on noise, two folds and horizons, complete as `bench.real` writes it."""
     plan = make_plan(noise_prices, horizons="1,5", models="ridge,random")
     panel = panel_of(plan.config)
     folds = walk_forward(len(panel.dates), 2, plan.gap)
