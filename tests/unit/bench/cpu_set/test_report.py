@@ -2,18 +2,10 @@
 
 import dataclasses
 import json
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-from atft_hpo.config.search_schema import PrunerConfig
-from bench.cpu_set.parts import PARTS, Outcome
-from bench.cpu_set.plots import plates
+from bench.cpu_set.parts import Outcome
 from bench.cpu_set.report import machine, markdown, write_report
-from bench.cpu_set.rows import rows_of
-from bench.pruner.rules import phase_aware_name, rules
 
 WHERE = {
     "date": "2026-01-01 00:00 UTC", "cpu": "a CPU", "cores": 2, "memory_gib": 8.0,
@@ -44,15 +36,6 @@ def test_a_row_has_figure_bound_verdict_and_command(outcomes: dict[str, Outcome]
     assert all(outcome.part.command in table for outcome in outcomes.values())
 
 
-def test_bounds_hold_where_they_are_asked(results: dict[str, Any]) -> None:
-    rows = rows_of("step", results["step"])
-    ratios = [row for row in rows if row.measured == "… ratio"]
-    assert [row.reached for row in ratios] == [True, False]
-    peaks = [row for row in rows if "memory" in row.measured]
-    assert [row.asked for row in peaks] == ["≤ 4.00 GiB", ""]
-    assert [row.reached for row in rows_of("validation", results["validation"])] == [True, False]
-
-
 def test_a_failed_part_is_a_row_without_a_figure(outcomes: dict[str, Outcome]) -> None:
     outcomes["search"] = failed(outcomes["search"], "OSError: no a|b left")
     table = markdown(WHERE, outcomes)
@@ -62,16 +45,6 @@ def test_a_failed_part_is_a_row_without_a_figure(outcomes: dict[str, Outcome]) -
     assert "reached" not in line
     assert "missed" not in line
     assert row_of(table, "longest")[4] == "reached"
-
-
-def test_figures_and_failures_are_drawn(outcomes: dict[str, Outcome]) -> None:
-    whole = plates(outcomes)
-    assert all(plate.figure is not None for plate in whole)
-    outcomes["step"] = failed(outcomes["step"], "ended by signal 9")
-    fewer = plates(outcomes)
-    assert len(fewer) == len(whole) - 1  # speed and memory are one notice
-    assert fewer[0].figure is None
-    assert fewer[0].note == "failed: ended by signal 9"
 
 
 def test_everything_is_written(outcomes: dict[str, Outcome], tmp_path: Path) -> None:
@@ -95,20 +68,3 @@ def test_the_machine_is_told() -> None:
     assert found["cores"] >= 1
     assert found["memory_gib"] > 0
     assert {"atft-hpo", "python", "torch"} <= set(found["versions"])
-
-
-def test_every_part_has_rows(results: dict[str, Any]) -> None:
-    for name in PARTS:
-        assert rows_of(name, results[name])
-
-
-def test_the_default_pruner_is_one_of_those_compared() -> None:
-    assert phase_aware_name(PrunerConfig()) in rules()
-
-
-@pytest.mark.parametrize("name", PARTS)
-def test_a_part_names_a_program(name: str) -> None:
-    found = find_spec(PARTS[name].program)
-    assert found is not None
-    if found.submodule_search_locations is not None:  # a package is run by its __main__
-        assert find_spec(f"{PARTS[name].program}.__main__") is not None

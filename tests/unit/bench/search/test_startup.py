@@ -18,17 +18,3 @@ def test_stages_add_up_to_the_whole() -> None:
 def test_a_trial_that_did_not_get_there_shows_its_log() -> None:
     with pytest.raises(AssertionError, match="ValueError: broken"):
         startup.stages(10.0, "Traceback\nValueError: broken\n")
-
-
-def test_marks_are_noted_around_a_call_that_does_what_it_did() -> None:
-    class Owner:
-        @staticmethod
-        def double(number: int) -> int:
-            return 2 * number
-
-    marks: dict[str, float] = {}
-    ended: list[bool] = []
-    startup_trial._wrap(Owner, "double", marks, "before", "after", lambda: ended.append(True))
-    assert Owner.double(21) == 42
-    assert marks["before"] <= marks["after"]
-    assert ended == [True]

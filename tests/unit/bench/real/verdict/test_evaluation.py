@@ -2,12 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from scipy.stats import spearmanr
 
-from bench.real.samples import ensemble
 from bench.real.verdict.evaluation import (
     Truth,
     measure,
@@ -27,29 +23,6 @@ def truth(noise_prices, make_plan, panel_of):
 def noise(truth, seed=0):
     rng = np.random.default_rng(seed)
     return rng.standard_normal(truth.return_DN.shape).astype(np.float32)
-
-
-def test_members_count_alike_whatever_their_scale():
-    a, b = (RNG.standard_normal((3, 30, 2)).astype(np.float32) for _ in range(2))
-    one = ensemble([a, b])
-    np.testing.assert_allclose(one, ensemble([100 * a + 7, b]), rtol=1e-3, atol=1e-4)
-    z = [(m - m.mean(1, keepdims=True)) / m.std(1, keepdims=True) for m in (a, b)]
-    np.testing.assert_allclose(one, (z[0] + z[1]) / 2, rtol=1e-4, atol=1e-5)
-
-
-def test_dead_cells_stay_empty_and_take_no_part():
-    a = RNG.standard_normal((2, 30, 1)).astype(np.float32)
-    a[0, :10] = np.nan
-    one = ensemble([a])
-    assert np.isnan(one[0, :10]).all()
-    np.testing.assert_allclose(one[0, 10:].std(), 1, rtol=1e-5)
-
-
-@given(arrays(np.float32, (2, 25, 1), elements=st.floats(-8, 8, width=32)))
-def test_ensembles_of_equal_members_keep_the_order_of_the_stocks(a):
-    one = ensemble([a, a])
-    first, second = np.argsort(a[0, :, 0], kind="stable"), one[0, :, 0]
-    assert (np.diff(second[first]) >= -1e-5).all()
 
 
 def test_a_perfect_forecast_scores_everywhere(truth):
