@@ -27,11 +27,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.cpu_set.parts import PARTS, Outcome, run_part
 from bench.cpu_set.report import machine, write_report
+from bench.measuring.console import wide_console
 
 OUT = Path(__file__).parent / "results" / "cpu"
-console = Console(highlight=False)
-if not console.is_terminal:
-    console.width = 120  # in a file no column need be broken
+console = wide_console()
 
 
 def main(

@@ -26,7 +26,6 @@ import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import load_config
@@ -39,10 +38,11 @@ from atft_hpo.training.run.memory import keep_freed_memory
 from atft_hpo.training.state.checkpoint import save_checkpoint
 from atft_hpo.training.state.history import write_tables
 from atft_hpo.training.state.run_state import RunState
+from bench.measuring.console import wide_console
 from bench.panel.random_panel import SECTORS, write_panel
 
 STUDY = Path(__file__).parents[2] / "studies" / "jpx_full.toml"
-console = Console(highlight=False)
+console = wide_console()
 
 
 def draw(days: int, stocks: int, horizons: int) -> tuple[NDArray[np.float32], Yardsticks]:

@@ -33,7 +33,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from atft_hpo.config.schema import Config
@@ -45,6 +44,7 @@ from atft_hpo.training.loss.terms import LossRules
 from atft_hpo.training.plan.phases import phases_of
 from atft_hpo.training.run.epoch import train_step
 from atft_hpo.training.state.run_state import RunState
+from bench.measuring.console import wide_console
 from bench.measuring.machine import best_seconds, copy_bandwidth, grouped_matmul_rate
 from bench.measuring.processes import begin_worker
 from bench.panel.random_panel import write_panel
@@ -63,9 +63,7 @@ WARM_UP_DAYS = 20
 """Before the context, so that the graph has a past."""
 TOKENS = 4096
 """Stock-days on which variable selection is timed by itself."""
-console = Console(highlight=False)
-if not console.is_terminal:
-    console.width = 120  # in a file no column need be broken
+console = wide_console()
 
 
 @dataclass(frozen=True)

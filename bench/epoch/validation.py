@@ -26,7 +26,6 @@ from typing import Annotated, Any, Literal
 
 import torch
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from atft_hpo.config.schema import Config
@@ -38,14 +37,13 @@ from atft_hpo.paths import RunPaths
 from atft_hpo.training.plan.epoch_report import Decision, EpochReport
 from atft_hpo.training.run.loop import run_phases
 from atft_hpo.training.run.memory import keep_freed_memory
+from bench.measuring.console import wide_console
 from bench.panel.random_panel import write_panel
 from bench.panel.random_table import SEED_DAYS
 
 STUDY = Path(__file__).parents[2] / "studies" / "jpx_full.toml"
 TARGET_SHARE = 0.10
-console = Console(highlight=False)
-if not console.is_terminal:
-    console.width = 120  # in a file no column need be broken
+console = wide_console()
 
 
 @dataclass(frozen=True)

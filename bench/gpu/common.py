@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import load_config, with_values
@@ -18,6 +17,7 @@ from atft_hpo.data.store.panel import Panel
 from atft_hpo.model.kernels import decomposed, interpolation
 from atft_hpo.model.kernels.choose import Comparison
 from atft_hpo.model.kernels.grouped import FeatureNetworks
+from bench.measuring.console import wide_console
 from bench.measuring.machine import matmul_rate
 from bench.panel.random_panel import write_panel
 
@@ -39,9 +39,7 @@ COMPARED = {"cuda": (361, 34, 64), "cpu": (20, 4, 8)}
 """Features, decomposed features and hidden units that the forms of both sums are compared at."""
 INPUTS = 12
 """Of a decomposed feature's network."""
-console = Console(highlight=False)
-if not console.is_terminal:
-    console.width = 120  # in a file no column need be broken
+console = wide_console()
 
 
 @dataclass(frozen=True)

@@ -34,13 +34,13 @@ from typing import Annotated, Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.features.build import build_features
 from atft_hpo.data.store.pack import pack_table
 from atft_hpo.data.store.panel import Panel
+from bench.measuring.console import wide_console
 from bench.measuring.processes import begin_worker
 from bench.panel.random_table import SEED_DAYS, SEED_FEATURES, SEED_ROWS, write_table
 
@@ -49,9 +49,7 @@ TARGET_SHARE = 0.5
 """Throughput of packing, of decoding's."""
 TARGET_GIB = 2.0
 TARGET_OPEN_SECONDS = 0.1
-console = Console(highlight=False)
-if not console.is_terminal:
-    console.width = 120  # in a file no column need be broken
+console = wide_console()
 
 
 def main(

@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from bench.measuring.console import wide_console
 
 
 def print_report(report: Mapping[str, Any]) -> None:
     """Shares by variant and by phase, then the targets."""
-    out = Console(highlight=False)
-    if not out.is_terminal:
-        out.width = 120  # in a file no column need be broken
+    out = wide_console()
     parts = list(report["ceilings"])
     for title, rows in _tables(report):
         table = Table("", "total", *parts, title=title, title_justify="left")

@@ -33,7 +33,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from atft_hpo.config.settings import read_settings
 from atft_hpo.data.prepare import prepare_panel
@@ -41,6 +40,7 @@ from atft_hpo.data.store.panel import Panel
 from atft_hpo.errors import AtftHpoError
 from atft_hpo.files import write_atomically
 from atft_hpo.paths import Volume
+from bench.measuring.console import wide_console
 from bench.real.folds import Fold, test_fold, walk_forward
 from bench.real.jobs import run_jobs
 from bench.real.looks import record_look
@@ -52,9 +52,7 @@ from bench.real.verdict.table import markdown, tables, target_lines
 
 STUDY = Path(__file__).parents[2] / "studies" / "us_equities.toml"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-console = Console(highlight=False)
-if not console.is_terminal:
-    console.width = 160  # in a file no line need be broken
+console = wide_console(160)
 
 
 @app.command()

@@ -29,8 +29,6 @@ from bench.real.folds import Fold
 from bench.real.models.registry import MODELS, forecast_key
 from bench.real.samples import Scores, Setup, Task, ensemble
 
-Progress = Callable[[str], None]
-
 
 @dataclass(frozen=True)
 class Job:
@@ -57,7 +55,11 @@ class Forecast:
 
 
 def run_jobs(
-    setup: Setup, folds: Sequence[Fold], models: Sequence[str], out: Path, progress: Progress
+    setup: Setup,
+    folds: Sequence[Fold],
+    models: Sequence[str],
+    out: Path,
+    progress: Callable[[str], None],
 ) -> dict[str, Forecast]:
     """Forecasts of every model, computed where they are not there yet.
 

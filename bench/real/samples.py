@@ -131,7 +131,12 @@ def ensemble(members: Sequence[Scores]) -> Scores:
 
 
 def daily_ic(score_R: NDArray[Any], label_R: NDArray[Any], day_R: NDArray[np.int64]) -> float:
-    """Mean over days of the correlation of rows of a day; rows without a label are left out."""
+    """Mean over days of the correlation of rows of a day; rows without a label are left out.
+
+    Not `evaluation.series.daily_correlation`, which wants a grid of days × stocks: rows would have
+    to go back on it for every penalty and every boosting round. Days on which one side is constant
+    are left out; 0.0 where no day is scored, so that something can be chosen all the same.
+    """
     known_R = np.isfinite(label_R)
     score_R, label_R, day_R = score_R[known_R], label_R[known_R], day_R[known_R]
     count_D = np.maximum(np.bincount(day_R), 1)  # days without rows are left out below

@@ -23,20 +23,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from atft_hpo.config.settings import Settings
 from atft_hpo.config.toml import load_config, with_values
 from atft_hpo.paths import Volume
 from atft_hpo.training.run.memory import keep_freed_memory
+from bench.measuring.console import wide_console
 from bench.measuring.processes import folder_for_a_server
 from bench.search.cost import TARGET_MS, measured
 
 STUDY = Path(__file__).parents[2] / "studies" / "jpx_full.toml"
-console = Console(highlight=False)
-if not console.is_terminal:
-    console.width = 120  # in a file no column need be broken
+console = wide_console()
 
 
 def main(

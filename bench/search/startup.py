@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from atft_hpo.config.schema import Config
@@ -39,6 +38,7 @@ from atft_hpo.service.optuna_bridge.ask import Asker
 from atft_hpo.service.process.launchers import LocalLauncher, TrialJob
 from atft_hpo.service.queue.leases import Claim, LeaseTimes, claim, requeue
 from atft_hpo.service.studies.study import OpenStudy, create_or_continue
+from bench.measuring.console import wide_console
 from bench.measuring.processes import folder_for_a_server
 from bench.panel.random_panel import write_panel
 from bench.search import startup_trial
@@ -53,9 +53,7 @@ STAGES = {
     "step": "first_step",
 }
 """What each stage ends with, in order; the first begins with `launcher.start`."""
-console = Console(highlight=False)
-if not console.is_terminal:
-    console.width = 120  # in a file no column need be broken
+console = wide_console()
 
 
 def main(
@@ -97,7 +95,7 @@ def panel_of(config: Config, volume: Volume, days: int, stocks: int) -> Panel:
     """The study's synthetic market, or a random panel."""
     if stocks:
         return write_panel(volume.panels / "random", days, stocks, config.data)
-    return prepare_panel(config.data, volume, lambda _: None)
+    return prepare_panel(config.data, volume)
 
 
 def starts(

@@ -24,7 +24,12 @@ from atft_hpo.data.store.panel import Panel
 from atft_hpo.data.targets.styles import Exposures, exposures_of
 from atft_hpo.evaluation.metrics import evaluate_forecast
 from atft_hpo.evaluation.paired import paired_difference
-from atft_hpo.evaluation.series import Floats, daily_correlation, masked_ranks
+from atft_hpo.evaluation.series import (
+    Floats,
+    daily_correlation,
+    masked_ranks,
+    newey_west_error,
+)
 from atft_hpo.evaluation.yardsticks import Yardsticks
 from bench.real.samples import Scores
 
@@ -116,8 +121,9 @@ def style_attribution(
 ) -> dict[str, Any]:
     """Regression of a daily difference on the daily RankICs of styles: what is left is `alpha`.
 
-    Standard error with Bartlett weights up to `lag` (Newey & West 1987), degrees of freedom
-    corrected. `betas` by style: how much more of it the first model holds; `explained` = R².
+    Standard error by Newey & West (1987): what a day adds to `alpha` is a serially correlated
+    series, whose mean has the error of `evaluation.series`, with degrees of freedom corrected.
+    `betas` by style: how much more of it the first model holds; `explained` = R².
     Empty with fewer days than regressors.
     """
     known_D = np.isfinite(difference_D)
@@ -129,25 +135,15 @@ def style_attribution(
     inverse_JJ = np.linalg.pinv(x_DJ.T @ x_DJ)
     beta_J = inverse_JJ @ x_DJ.T @ y_D
     residual_D = y_D - x_DJ @ beta_J
-    long_run_JJ = _long_run(x_DJ * residual_D[:, None], lag)
-    variance = (inverse_JJ @ long_run_JJ @ inverse_JJ)[0, 0] * days / (days - regressors)
+    added_D = days * residual_D * (x_DJ @ inverse_JJ[:, 0])
+    error = newey_west_error(added_D, lag) * math.sqrt(days / (days - regressors))
     found = {"alpha": float(beta_J[0]), "betas": dict(zip(names, beta_J[1:].tolist(), strict=True))}
-    if variance > 0:
-        error = math.sqrt(variance)
+    if error > 0:
         found |= {"standard_error": error, "t": float(beta_J[0]) / error}
     total = float(((y_D - y_D.mean()) ** 2).sum())
     if total > 0:
         found["explained"] = 1 - float(residual_D @ residual_D) / total
     return found
-
-
-def _long_run(moment_DJ: Floats, lag: int) -> Floats:
-    """[J, J] sum of squares of a serially correlated series."""
-    total_JJ = moment_DJ.T @ moment_DJ
-    for step in range(1, min(lag, len(moment_DJ) - 1) + 1):
-        product_JJ = moment_DJ[step:].T @ moment_DJ[:-step]
-        total_JJ = total_JJ + (1 - step / (lag + 1)) * (product_JJ + product_JJ.T)
-    return np.asarray(total_JJ)
 
 
 def _difference(a_D: Floats, b_D: Floats, lag: int) -> dict[str, float]:

@@ -72,6 +72,28 @@ def test_attribution_recovers_a_planted_regression():
     assert found["explained"] > 0.8
 
 
+@pytest.mark.parametrize("lag", [0, 1, 5, 20])
+def test_the_error_of_alpha_is_the_sandwich_with_bartlett_weights(lag):
+    rng = np.random.default_rng(lag)
+    style_DK = 0.1 * rng.standard_normal((120, 3))
+    difference_D = (
+        style_DK @ [0.5, -0.2, 0.0] + np.convolve(rng.standard_normal(124), [0.2] * 5)[4:-4]
+    )
+    found = style_attribution(difference_D, style_DK, lag, ["a", "b", "c"])
+    x = np.column_stack([np.ones(120), style_DK])
+    beta, *_ = np.linalg.lstsq(x, difference_D, rcond=None)
+    score = x * (difference_D - x @ beta)[:, None]
+    meat = sum(
+        max(0, 1 - abs(i - j) / (lag + 1)) * np.outer(score[i], score[j])
+        for i in range(120)
+        for j in range(max(0, i - lag), min(120, i + lag + 1))
+    )
+    bread = np.linalg.inv(x.T @ x)
+    variance = (bread @ meat @ bread)[0, 0] * 120 / (120 - 4)
+    assert found["alpha"] == pytest.approx(beta[0])
+    assert found["standard_error"] == pytest.approx(np.sqrt(variance))
+
+
 def test_attribution_leaves_unscored_days_out_and_is_empty_without_enough_of_them():
     style_DK = RNG.standard_normal((40, 2))
     difference_D = RNG.standard_normal(40)
