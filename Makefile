@@ -69,7 +69,7 @@ test-slow: $(VENV)/.dev ## the slow tests alone
 	@$(PYTEST) -m "slow and not gpu" $(TEST_ARGS)
 
 bench: $(VENV)/.dev ## speed and memory without a GPU, 15 minutes at most: bench/results/cpu/table.md, plots
-	@$(VENV)/bin/python bench/suite.py $(BENCH_ARGS)
+	@$(VENV)/bin/python -m bench.suite $(BENCH_ARGS)
 
 image-test: $(VENV)/.runtime ## build the container image with buildah, run a 2-trial study in it (root)
 	@$(VENV)/bin/python docker/image_test.py

@@ -13,7 +13,7 @@
 # scipy, tomli-w and typer. The project itself need not be installed.
 #
 # Each part ends within nine minutes and writes OUT/<part>.json as soon as it knows something; `train`
-# goes on where the last call stopped. `python bench/gpu.py --help` says what the parts are.
+# goes on where the last call stopped. `python -m bench.gpu --help` says what the parts are.
 set -u
 cd "$(dirname "$0")/.."
 [ -x .venv/bin/python ] && found=.venv/bin/python || found=python3
@@ -24,7 +24,7 @@ failed=
 for part in ${*:-machine correctness panel stages train}; do
   echo "== $part"
   # shellcheck disable=SC2086  # BENCH_ARGS are several words
-  timeout 540 "$python" bench/gpu.py "$part" --out "$out" ${BENCH_ARGS:-} || failed="$failed $part"
+  timeout 540 "$python" -m bench.gpu "$part" --out "$out" ${BENCH_ARGS:-} || failed="$failed $part"
 done
-"$python" bench/gpu.py report --out "$out"
+"$python" -m bench.gpu report --out "$out"
 [ -z "$failed" ] || { echo "did not end well:$failed" >&2; exit 1; }

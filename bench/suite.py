@@ -1,15 +1,15 @@
 """Every benchmark of speed and memory that needs no GPU, one after another, into one table.
 
     make bench
-    python bench/suite.py --parts step,search --out /tmp/cpu      # some of them
+    python -m bench.suite --parts step,search --out /tmp/cpu      # some of them; or by its path
 
 Writes into --out: results.json (all that the programs measured), table.md (figures against what was
 asked, with the command that gives each) and plots.html (one page that needs nothing else). A part
 that fails is a row that says so, the others go on, and the exit status is 1.
 
 Made for two quiet cores, where it takes a quarter of an hour at most. What measures quality and not
-speed is left out, since it takes longer: planted.py --quick (6.5 minutes), real.py (half an hour
-and prices), fan.py, ceilings.py. gpu.sh runs what needs a GPU.
+speed is left out, since it takes longer: bench.planted --quick (6.5 minutes), bench.real (half
+an hour and prices), bench.fan, bench.planted.ceilings. gpu.sh runs what needs a GPU.
 """
 
 import sys
@@ -22,13 +22,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.progress import TimeElapsedColumn as Elapsed
 
-from cpu_set.parts import PARTS, Outcome, run_part
-from cpu_set.report import machine, write_report
+# Run by its path, a program has its own folder on the path, not the one that `bench` is in.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.cpu_set.parts import PARTS, Outcome, run_part
+from bench.cpu_set.report import machine, write_report
+from bench.measuring.console import wide_console
 
 OUT = Path(__file__).parent / "results" / "cpu"
-console = Console(highlight=False)
-if not console.is_terminal:
-    console.width = 120  # in a file no column need be broken
+console = wide_console()
 
 
 def main(

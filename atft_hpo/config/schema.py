@@ -54,7 +54,8 @@ class RuntimeConfig(Section):
     torch's operations and faster. False: torch's operations, and no comparison."""
     compile: bool = False
     """Compile parts of the model with torch.compile: minutes in each trial, on two cores more than
-    four. Needs a C++ compiler, on a GPU Triton. `bench/gpu.py stages` says whether it pays."""
+    four. Needs a C++ compiler, on a GPU Triton. `python -m bench.gpu stages` says whether
+    it pays."""
 
 
 class Provenance(Section):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-BENCH = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LONGEST_SECONDS = 1800.0
 """A part that takes longer hangs: on two cores the longest takes four minutes."""
 
@@ -25,13 +25,13 @@ class Part:
 
     title: str
     program: str
-    """File in bench/."""
+    """Module; it is run in the root of the repository."""
     options: tuple[str, ...] = ()
 
     @property
     def command(self) -> str:
         """As typed in the root of the repository."""
-        return " ".join(("python", f"bench/{self.program}", *self.options))
+        return " ".join(("python", "-m", self.program, *self.options))
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ class Outcome:
 
 
 PARTS: Mapping[str, Part] = {
-    "step": Part("A training step", "step.py", ("--stocks", "200,1000")),
-    "validation": Part("Validation", "validation.py"),
-    "epoch_end": Part("The end of an epoch", "epoch_end.py"),
-    "search": Part("The search", "search.py"),
-    "startup": Part("A trial's start", "startup.py"),
-    "pack": Part("Packing", "pack.py", ("--scale", "tenth")),
-    "selection": Part("Variable selection", "selection.py"),
-    "pruner": Part("Pruning", "pruner.py"),
+    "step": Part("A training step", "bench.epoch.step", ("--stocks", "200,1000")),
+    "validation": Part("Validation", "bench.epoch.validation"),
+    "epoch_end": Part("The end of an epoch", "bench.epoch.end"),
+    "search": Part("The search", "bench.search"),
+    "startup": Part("A trial's start", "bench.search.startup"),
+    "pack": Part("Packing", "bench.panel.pack", ("--scale", "tenth")),
+    "selection": Part("Variable selection", "bench.epoch.selection"),
+    "pruner": Part("Pruning", "bench.pruner"),
 }
 """By name, in the order in which they run."""
 
@@ -64,12 +64,12 @@ PARTS: Mapping[str, Part] = {
 def run_part(part: Part, folder: Path, longest_seconds: float = LONGEST_SECONDS) -> Outcome:
     """Run the program, its JSON going through a file in `folder`; never raises for its failure."""
     file = folder / f"{part.program}.json"
-    command = [sys.executable, str(BENCH / part.program), *part.options, "--json", str(file)]
+    command = [sys.executable, "-m", part.program, *part.options, "--json", str(file)]
     started = time.monotonic()
     try:
         done = subprocess.run(  # noqa: S603  (our own programs)
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            timeout=longest_seconds, check=False,
+            timeout=longest_seconds, check=False, cwd=ROOT,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         seconds = time.monotonic() - started

@@ -9,10 +9,6 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-import search
-import startup
-import step
-import validation
 from atft_hpo.results.study_report.theme import (
     GRID,
     LOSS,
@@ -22,7 +18,9 @@ from atft_hpo.results.study_report.theme import (
     Plate,
     styled,
 )
-from cpu_set.parts import Outcome
+from bench.cpu_set.parts import Outcome
+from bench.epoch import step, validation
+from bench.search import cost, startup
 
 Result = Mapping[str, Any]
 HEIGHT = 320
@@ -88,7 +86,7 @@ def _validation(result: Result) -> list[Plate]:
 
 
 def _search(result: Result) -> list[Plate]:
-    total, bound = result["milliseconds_per_trial_epoch"], search.TARGET_MS
+    total, bound = result["milliseconds_per_trial_epoch"], cost.TARGET_MS
     steps = result["by_step"]
     figure = _bars(list(steps), list(steps.values()), "milliseconds per trial-epoch", "%{y:.1f}")
     note = f"After {result['trials']:,} finished trials. Asked: at most {bound:.0f} ms in total."

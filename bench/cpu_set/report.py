@@ -20,9 +20,9 @@ import atft_hpo
 from atft_hpo.files import write_atomically
 from atft_hpo.results.run_summary.hardware import GIB, HardwareMonitor
 from atft_hpo.results.study_report.page import write_page
-from cpu_set.parts import Outcome
-from cpu_set.plots import plates
-from cpu_set.rows import Row, rows_of
+from bench.cpu_set.parts import Outcome
+from bench.cpu_set.plots import plates
+from bench.cpu_set.rows import Row, rows_of
 
 RESULTS, TABLE, PLOTS = "results.json", "table.md", "plots.html"
 LIBRARIES = ("torch", "numpy", "polars", "pyarrow", "optuna", "sqlalchemy")
@@ -85,7 +85,7 @@ def markdown(where: Mapping[str, Any], outcomes: Mapping[str, Outcome]) -> str:
         "",
         f"{where['date']}; {where['cpu']}, {where['cores']} core(s), {where['memory_gib']} GiB; "
         f"load before {where['load_before']:.1f}; {versions}. All cores unless a row says less. "
-        f"Written by `python bench/suite.py`, in {minutes:.1f} minutes; the figures behind it are "
+        f"Written by `python -m bench.suite`, in {minutes:.1f} minutes; the figures behind it are "
         f"in `{RESULTS}`, plots in `{PLOTS}`.",
         "",
         _line(HEAD),

@@ -8,13 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pack
-import search
-import startup
-import step
-import validation
 from atft_hpo.config.search_schema import PrunerConfig
-from pruner import phase_aware_name
+from bench.epoch import step, validation
+from bench.panel import pack
+from bench.pruner.rules import phase_aware_name
+from bench.search import cost, startup
 
 Result = Mapping[str, Any]
 """A program's JSON."""
@@ -99,7 +97,7 @@ def _epoch_end(result: Result) -> list[Row]:
 def _search(result: Result) -> list[Row]:
     measured = f"per trial-epoch after {result['trials']:,} trials of {result['epochs']} epochs"
     return [
-        at_most(measured, result["milliseconds_per_trial_epoch"], search.TARGET_MS, _milliseconds)
+        at_most(measured, result["milliseconds_per_trial_epoch"], cost.TARGET_MS, _milliseconds)
     ]
 
 

@@ -1,11 +1,7 @@
-"""Epoch records and studies made by hand, and the simulator of bench/pruner.py."""
+"""Epoch records and studies made by hand."""
 
-import importlib.util
-import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -76,16 +72,3 @@ def trial_record() -> TrialRecord:
         number=7, state="finished", outcome=Outcome.COMPLETE, message="", params={}, value=1.25,
         started_at=now, ended_at=now, device_seconds=60.0, attempts=(), epochs=(), directory="d",
     )  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def bench() -> ModuleType:
-    """bench/pruner.py as a module."""
-    path = Path(__file__).parents[3] / "bench" / "pruner.py"
-    spec = importlib.util.spec_from_file_location("bench_pruner", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["bench_pruner"] = module
-    spec.loader.exec_module(module)
-    return module

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,9 @@ from atft_hpo.config.search_schema import ObjectiveConfig, PrunerConfig
 from atft_hpo.errors import StudyError
 from atft_hpo.search.pruner import decide
 from atft_hpo.search.records import EpochRecord
+from bench.pruner.rules import ours
+from bench.pruner.simulation import simulate
+from bench.pruner.studies import World, draw
 
 Epoch = Callable[..., EpochRecord]
 CONFIG = PrunerConfig(min_t=2.0, min_peers=4, skip_phases=1, warmup_epochs=1)
@@ -305,26 +307,23 @@ def test_just_enough_peers_are_enough(study: Study) -> None:
     assert decide(study.trial(-3.0), _peers(study, [0.0] * 4), CONFIG, SHARPE).prune
 
 
-def test_simulated_studies_save_epochs_and_keep_the_best(bench: ModuleType) -> None:
+def test_simulated_studies_save_epochs_and_keep_the_best() -> None:
     """Phased, noisy curves: fewer epochs, no regret, and hardly any of the best ended."""
     config = PrunerConfig(keep_share=0.5, min_t=2.5)
-    world = bench.World()
-    results = [bench.simulate(bench.draw(world, 30, seed), bench.ours(config)) for seed in range(6)]
-    none = [bench.simulate(bench.draw(world, 30, seed), lambda t, e: False) for seed in range(6)]
+    world = World()
+    results = [simulate(draw(world, 30, seed), ours(config)) for seed in range(6)]
+    none = [simulate(draw(world, 30, seed), lambda t, e: False) for seed in range(6)]
     assert np.mean([r.used for r in results]) < 0.8
     assert np.mean([r.killed for r in results]) <= 0.12
     assert np.mean([r.regret for r in results]) <= np.mean([r.regret for r in none]) + 0.05
 
 
-def test_noise_alone_ends_few_at_the_recommended_bar(bench: ModuleType) -> None:
+def test_noise_alone_ends_few_at_the_recommended_bar() -> None:
     """When trials do not truly differ there is nothing to save, and most of them run on."""
-    world = bench.World(days=125, sharpe_spread=0.0)
+    world = World(days=125, sharpe_spread=0.0)
     ended = {
         t: np.mean(
-            [
-                bench.simulate(bench.draw(world, 20, s), bench.ours(PrunerConfig(min_t=t))).ended
-                for s in range(4)
-            ]
+            [simulate(draw(world, 20, s), ours(PrunerConfig(min_t=t))).ended for s in range(4)]
         )
         for t in (1.0, 3.0)
     }

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cpu_set.parts import PARTS, Outcome
+from bench.cpu_set.parts import PARTS, Outcome
 
 STEP = {
     "stocks": 200, "days": 120, "threads": 2, "samples_per_second": 3000.0,

@@ -1,37 +1,11 @@
 """A program that fails, hangs or says nothing is an outcome like any other."""
 
-import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-import typer
 
-import suite
-from cpu_set import parts
-from cpu_set.parts import Part, failure, run_part
-
-GOOD = """
-import json, pathlib, sys
-print("working", sys.argv[1])
-pathlib.Path(sys.argv[sys.argv.index("--json") + 1]).write_text(json.dumps({"found": 3}))
-"""
-PROGRAMS = {
-    "good.py": GOOD,
-    "bad.py": "print('so far')\nraise ValueError('no panel')\n",
-    "silent.py": "",
-    "killed.py": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n",
-    "late.py": GOOD + "raise SystemExit('only afterwards')\n",
-    "slow.py": "import time\ntime.sleep(60)\n",
-}
-
-
-@pytest.fixture
-def part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Part]:
-    """Programs by name; they are run in place of the benchmarks."""
-    for name, text in PROGRAMS.items():
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(parts, "BENCH", tmp_path)
-    return {name.removesuffix(".py"): Part("a title", name, ("--few",)) for name in PROGRAMS}
+from bench.cpu_set.parts import PARTS, Part, failure, run_part
 
 
 def test_a_program_gets_its_options_and_its_json_is_read(
@@ -41,7 +15,7 @@ def test_a_program_gets_its_options_and_its_json_is_read(
     assert outcome.result == {"found": 3}
     assert outcome.error == ""
     assert outcome.output == "working --few\n"
-    assert outcome.part.command == "python bench/good.py --few"
+    assert outcome.part.command == "python -m good --few"
 
 
 @pytest.mark.parametrize(
@@ -72,26 +46,9 @@ def test_a_failure_without_words_tells_its_status() -> None:
     assert failure(0, "done") == ""
 
 
-def test_the_suite_goes_on_and_tells_at_the_end(
-    part: dict[str, Part], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(suite, "PARTS", part)
-    outcomes = suite.run_all(["bad", "good"])
-    assert [bool(outcome.error) for outcome in outcomes.values()] == [True, False]
-
-
-def test_a_failed_part_is_the_exit_status(
-    part: dict[str, Part], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(suite, "PARTS", {"search": part["bad"]})
-    with pytest.raises(SystemExit, match="1"):
-        suite.main("search", tmp_path / "out")
-    content = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert content["parts"]["search"]["error"] == "ValueError: no panel"
-    assert "failed: ValueError: no panel" in (tmp_path / "out" / "table.md").read_text()
-
-
-def test_parts_are_chosen_by_name_in_their_order() -> None:
-    assert suite.chosen("search,step") == ["step", "search"]
-    with pytest.raises(typer.BadParameter, match=r"gpu: expected some of step"):
-        suite.chosen("step,gpu")
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_names_a_program(name: str) -> None:
+    found = find_spec(PARTS[name].program)
+    assert found is not None
+    if found.submodule_search_locations is not None:  # a package is run by its __main__
+        assert find_spec(f"{PARTS[name].program}.__main__") is not None

@@ -15,6 +15,7 @@ from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import dump_config
 from atft_hpo.data.sampling.slices import SliceSource
 from atft_hpo.data.store.panel import Panel
+from bench.panel.random_panel import write_panel
 
 READER = """
 import gc, json, sys
@@ -77,8 +78,6 @@ class Reader:
 @pytest.fixture
 def wide(tmp_path: Path, config: Config) -> tuple[Path, Path]:
     """A panel of 95 MB of features, and a configuration whose slices are small beside it."""
-    from seed_scale.panel import write_panel
-
     panel = write_panel(tmp_path / "wide", 600, 200, config.data)
     study = tmp_path / "study.toml"
     study.write_text(dump_config(config))

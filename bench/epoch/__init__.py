@@ -1,0 +1,1 @@
+"""What does an epoch cost: its steps, its validation, its end?"""

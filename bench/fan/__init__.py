@@ -1,0 +1,1 @@
+"""Does FAN continue a series better than no normalisation, RevIN, SAN?"""

@@ -1,0 +1,1 @@
+"""The full model on one GPU, at the seed's scale."""

@@ -1,0 +1,1 @@
+"""Does every module learn the part of a planted market it is there for?"""

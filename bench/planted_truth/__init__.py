@@ -1,1 +1,0 @@
-"""Planted truth: its market, its ceilings, the model's variants, and what they have learned."""

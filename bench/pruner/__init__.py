@@ -1,0 +1,1 @@
+"""Which pruner saves epochs without ending the best trials?"""

@@ -1,0 +1,1 @@
+"""Does the model rank real stocks better than what is simpler?"""

@@ -1,0 +1,1 @@
+"""What their forecasts are worth, one by one and against each other."""

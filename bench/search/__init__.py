@@ -1,0 +1,1 @@
+"""What does the search cost beside training: per epoch, and until a trial's first step?"""
