@@ -48,7 +48,7 @@ def test_files_that_pages_name_exist(page: Path) -> None:
 
 def test_folders_that_the_design_names_exist() -> None:
     text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
-    here = [f"/{folder.relative_to(ROOT)}/" for folder in FOLDERS] + ["/bench/"]
+    here = [f"/{folder.relative_to(ROOT)}/" for folder in FOLDERS]
     wanted = re.findall(r"`((?:[a-z_]+/)+)`", text)
     assert wanted
     assert [name for name in wanted if not any(at.endswith(f"/{name}") for at in here)] == []
