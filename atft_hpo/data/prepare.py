@@ -40,9 +40,7 @@ def prepare_panel(config: DataConfig, volume: Volume, progress: Progress = silen
         return pack_table(_input(config), out, config, progress)
     with _scratch(out) as folder:
         table = folder / ("market.parquet" if config.source == "synthetic" else "features")
-        if table.exists():
-            progress("going on with the table that an interrupted builder has left")
-        elif config.source == "synthetic":
+        if config.source == "synthetic":
             progress("drawing a synthetic market")
             synthetic_table(config.synthetic, config, table)
         else:
@@ -100,7 +98,7 @@ def _identity(file: Path) -> bytes:
 
 @contextmanager
 def _scratch(out: Path) -> Iterator[Path]:
-    """A directory beside `out` for the intermediate table, which is there whole or not at all."""
+    """A directory beside `out` for the intermediate table."""
     try:
         with workplace(out, "table") as folder:
             yield folder

@@ -5,8 +5,8 @@
 One pass over the narrow columns finds cells and labels (`table`); features are then normalised on
 each day across its live stocks, some columns at a time (`pack_features`). The result does not
 depend on the order of rows or their cut into files. Everything is written beside `out` and renamed
-at the end, manifest last (`store_files`). A builder that is interrupted leaves its work, with a
-journal, and the same call goes on from there.
+at the end, manifest last (`store_files`): a builder that is interrupted has built nothing, and the
+same call begins anew.
 """
 
 from collections.abc import Callable
