@@ -14,6 +14,7 @@ from pathlib import Path
 from atft_hpo import __version__
 from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.features.build import build_features
+from atft_hpo.data.ingest.tidy_files import parquet_files
 from atft_hpo.data.store.pack import Progress, pack_table, silent
 from atft_hpo.data.store.panel import STORE_VERSION, Panel
 from atft_hpo.data.store.store_files import workplace
@@ -63,7 +64,7 @@ def _digest(config: DataConfig) -> str:
     if config.source == "synthetic":
         digest.update(str(MARKET_VERSION).encode())
     else:
-        for file in _files(_input(config)):
+        for file in parquet_files(_input(config)):
             digest.update(_identity(file))
     return digest.hexdigest()
 
@@ -77,10 +78,6 @@ def _input(config: DataConfig) -> Path:
     if not path.exists():
         raise DataError(f"{path}: no such file or directory; give data.path or --data")
     return path
-
-
-def _files(path: Path) -> list[Path]:
-    return sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
 
 
 def _identity(file: Path) -> bytes:
