@@ -97,7 +97,7 @@ def panel_of(config: Config, volume: Volume, days: int, stocks: int) -> Panel:
     """The study's synthetic market, or a random panel."""
     if stocks:
         return write_panel(volume.panels / "random", days, stocks, config.data)
-    return prepare_panel(config.data, volume, lambda _: None)
+    return prepare_panel(config.data, volume)
 
 
 def starts(

@@ -15,12 +15,13 @@ from atft_hpo import __version__
 from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.features.build import build_features
 from atft_hpo.data.ingest.tidy_files import parquet_files
-from atft_hpo.data.store.pack import Progress, pack_table, silent
+from atft_hpo.data.store.pack import pack_table
 from atft_hpo.data.store.panel import STORE_VERSION, Panel
 from atft_hpo.data.store.store_files import workplace
 from atft_hpo.data.synthetic.market import MARKET_VERSION, synthetic_table
 from atft_hpo.errors import ConfigError, DataError, VolumeError
 from atft_hpo.paths import PanelPaths, Volume
+from atft_hpo.progress import Progress, silent
 
 _END_BYTES = 1 << 20
 

@@ -11,7 +11,7 @@ within a training.
 import io
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -24,12 +24,11 @@ from threadpoolctl import threadpool_limits
 
 from atft_hpo.errors import AtftHpoError
 from atft_hpo.files import write_atomically
+from atft_hpo.progress import Progress
 from processes import begin_worker
 from real_stocks.folds import Fold
 from real_stocks.models import MODELS, forecast_key
 from real_stocks.samples import Scores, Setup, Task, ensemble
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)

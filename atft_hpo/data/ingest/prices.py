@@ -8,7 +8,6 @@ What cannot be right is an error. One blemish is mended and reported: a high bel
 the day's open or close is widened to contain both.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +17,8 @@ from numpy.typing import NDArray
 
 from atft_hpo.data.ingest.tidy_files import first_line, no_rows, parquet_files, require_column
 from atft_hpo.errors import DataError
+from atft_hpo.progress import Progress
 
-Progress = Callable[[str], None]
 PRICE_COLUMNS = ("open", "high", "low", "close")
 REQUIRED_COLUMNS = ("date", "code", *PRICE_COLUMNS, "volume")
 ADJUSTED_CLOSE, SECTOR = "adj_close", "sector"

@@ -9,7 +9,6 @@ at the end, manifest last (`store_files`): a builder that is interrupted has bui
 same call begins anew.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +32,7 @@ from atft_hpo.data.store.panel import (
 from atft_hpo.data.store.store_files import staged_store, write_file
 from atft_hpo.errors import DataError
 from atft_hpo.paths import PanelPaths
-
-Progress = Callable[[str], None]
-
-
-def silent(_: str) -> None:
-    """Progress nobody reads."""
+from atft_hpo.progress import Progress, silent
 
 
 def pack_table(table: Path, out: Path, config: DataConfig, progress: Progress = silent) -> Panel:

@@ -9,7 +9,6 @@ is turned.
 """
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -29,8 +28,8 @@ from atft_hpo.data.store.normalise import Normaliser
 from atft_hpo.data.store.panel import FeatureSpec, FileRecord
 from atft_hpo.errors import DataError
 from atft_hpo.paths import PanelPaths
+from atft_hpo.progress import Progress
 
-Progress = Callable[[str], None]
 _COLUMNS_BYTES = 512 << 20
 """Of float32 columns in memory at a time; a column larger than this is read alone."""
 _PASSES = 4

@@ -1,10 +1,9 @@
 """One agent's working session on this machine: its places, its launcher, its view."""
 
-from collections.abc import Callable
-
 from rich.console import Console
 
 from atft_hpo.config.settings import Settings
+from atft_hpo.progress import Progress
 from atft_hpo.service.agent.agent import Agent, Farewell
 from atft_hpo.service.capacity.density import Chosen, ProbeFailedError
 from atft_hpo.service.capacity.places import Place, machine_cores, machine_gpus, plan_places
@@ -15,8 +14,6 @@ from atft_hpo.service.output.live import open_view
 from atft_hpo.service.process.launchers import LocalLauncher
 from atft_hpo.service.studies.status import read_status
 from atft_hpo.service.studies.study import OpenStudy
-
-Say = Callable[[str], None]
 
 
 def work_on(
@@ -44,7 +41,7 @@ def work_on(
 
 
 def places_here(
-    database: Database, settings: Settings, study: OpenStudy, workers: int | None, say: Say
+    database: Database, settings: Settings, study: OpenStudy, workers: int | None, say: Progress
 ) -> tuple[Place, ...]:
     """Where trials of `study` run on this machine; measured where nobody says how many.
 
@@ -74,7 +71,7 @@ def _chosen(
     study: OpenStudy,
     gpus: tuple[str, ...],
     cores: int,
-    say: Say,
+    say: Progress,
 ) -> Chosen:
     probe = ProbeProcesses(study.config, study.panel, settings, gpus[0] if gpus else None)
     measure = measurement(study, gpus, cores, probe)
