@@ -14,12 +14,14 @@ from pathlib import Path
 from atft_hpo import __version__
 from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.features.build import build_features
-from atft_hpo.data.store.pack import Progress, pack_table, silent
+from atft_hpo.data.ingest.tidy_files import parquet_files
+from atft_hpo.data.store.pack import pack_table
 from atft_hpo.data.store.panel import STORE_VERSION, Panel
 from atft_hpo.data.store.store_files import workplace
 from atft_hpo.data.synthetic.market import MARKET_VERSION, synthetic_table
 from atft_hpo.errors import ConfigError, DataError, VolumeError
 from atft_hpo.paths import PanelPaths, Volume
+from atft_hpo.progress import Progress, silent
 
 _END_BYTES = 1 << 20
 
@@ -40,9 +42,7 @@ def prepare_panel(config: DataConfig, volume: Volume, progress: Progress = silen
         return pack_table(_input(config), out, config, progress)
     with _scratch(out) as folder:
         table = folder / ("market.parquet" if config.source == "synthetic" else "features")
-        if table.exists():
-            progress("going on with the table that an interrupted builder has left")
-        elif config.source == "synthetic":
+        if config.source == "synthetic":
             progress("drawing a synthetic market")
             synthetic_table(config.synthetic, config, table)
         else:
@@ -65,7 +65,7 @@ def _digest(config: DataConfig) -> str:
     if config.source == "synthetic":
         digest.update(str(MARKET_VERSION).encode())
     else:
-        for file in _files(_input(config)):
+        for file in parquet_files(_input(config)):
             digest.update(_identity(file))
     return digest.hexdigest()
 
@@ -79,10 +79,6 @@ def _input(config: DataConfig) -> Path:
     if not path.exists():
         raise DataError(f"{path}: no such file or directory; give data.path or --data")
     return path
-
-
-def _files(path: Path) -> list[Path]:
-    return sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
 
 
 def _identity(file: Path) -> bytes:
@@ -100,7 +96,7 @@ def _identity(file: Path) -> bytes:
 
 @contextmanager
 def _scratch(out: Path) -> Iterator[Path]:
-    """A directory beside `out` for the intermediate table, which is there whole or not at all."""
+    """A directory beside `out` for the intermediate table."""
     try:
         with workplace(out, "table") as folder:
             yield folder

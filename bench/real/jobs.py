@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from atft_hpo.errors import AtftHpoError
 from atft_hpo.files import write_atomically
+from atft_hpo.progress import Progress
 from bench.measuring.processes import begin_worker
 from bench.real.folds import Fold
 from bench.real.models.registry import MODELS, forecast_key
@@ -59,7 +60,7 @@ def run_jobs(
     folds: Sequence[Fold],
     models: Sequence[str],
     out: Path,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> dict[str, Forecast]:
     """Forecasts of every model, computed where they are not there yet.
 

@@ -13,6 +13,7 @@ from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import nearest, with_values
 from atft_hpo.data.ingest.prices import REQUIRED_COLUMNS
+from atft_hpo.data.ingest.tidy_files import first_line, parquet_files
 from atft_hpo.errors import ConfigError, DataError
 
 
@@ -102,12 +103,10 @@ def for_panel(study: Config, data: DataConfig) -> Config:
 def _columns(prices: Path) -> dict[str, pl.DataType]:
     if not prices.exists():
         raise DataError(f"{prices}: no such file; give a Parquet file of daily prices")
-    source = prices / "**" / "*.parquet" if prices.is_dir() else prices
     try:
-        columns = dict(pl.scan_parquet(source).collect_schema())
+        columns = dict(pl.scan_parquet(parquet_files(prices)).collect_schema())
     except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{prices}: cannot be read as Parquet ({reason})") from error
+        raise DataError(f"{prices}: cannot be read as Parquet ({first_line(error)})") from error
     if missing := [name for name in REQUIRED_COLUMNS if name not in columns]:
         hints = "; ".join(f"{n}: {nearest(n, list(columns), 'columns')}" for n in missing)
         raise DataError(f"{prices}: no column {', '.join(map(repr, missing))} ({hints})")

@@ -35,18 +35,15 @@ from atft_hpo.data.features.cross_section import CrossSection
 from atft_hpo.data.features.families import features_of
 from atft_hpo.data.features.families.kind import Feature
 from atft_hpo.data.features.families.price_history import Block, History
-from atft_hpo.data.ingest.prices import Prices, Progress, read_prices
+from atft_hpo.data.ingest.prices import Prices, read_prices
 from atft_hpo.errors import DataError, VolumeError
+from atft_hpo.progress import Progress, silent
 
 __all__ = ["FeatureDoc", "build_features", "catalogue"]
 
 _PIECE_CELLS = 100_000
 """(stock, row) cells per piece: some 250 MB of working memory and 140 MB of output."""
 _Floats = NDArray[np.float32]
-
-
-def silent(_: str) -> None:
-    """Says nothing."""
 
 
 def build_features(

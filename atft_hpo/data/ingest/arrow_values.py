@@ -54,15 +54,13 @@ def dates_of(column: pa.Array, file: Path) -> NDArray[np.int32]:
             f"{file}: column 'date' holds {example!r} ({column.type}), which is not a date; "
             "expected a date, a timestamp or text such as 2020-01-31"
         ) from error
-    if days.null_count:
-        raise DataError(f"{file}: column 'date' is null in {days.null_count} row(s)")
-    return np.asarray(days.cast(pa.int32()))
+    return np.asarray(without_null(days, "date", file).cast(pa.int32()))
 
 
-def without_null(column: pa.Array, file: Path) -> pa.Array:
-    """The column of codes, refused when a value is null."""
+def without_null(column: pa.Array, name: str, file: Path) -> pa.Array:
+    """The column, refused when a value is null."""
     if column.null_count:
-        raise DataError(f"{file}: column 'code' is null in {column.null_count} row(s)")
+        raise DataError(f"{file}: column {name!r} is null in {column.null_count} row(s)")
     return column
 
 

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from atft_hpo.data.ingest.arrow_values import numbers_of
-from atft_hpo.data.ingest.table import BATCH_ROWS, Rows, Table, opened
+from atft_hpo.data.ingest.table import Rows, Table
+from atft_hpo.data.ingest.tidy_files import BATCH_ROWS, opened
 
 _TASKS_PER_THREAD = 4
 """At least: so that none is idle for long at the end."""

@@ -8,7 +8,6 @@ What cannot be right is an error. One blemish is mended and reported: a high bel
 the day's open or close is widened to contain both.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +15,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from atft_hpo.config.toml import nearest
+from atft_hpo.data.ingest.tidy_files import first_line, no_rows, parquet_files, require_column
 from atft_hpo.errors import DataError
+from atft_hpo.progress import Progress
 
-Progress = Callable[[str], None]
 PRICE_COLUMNS = ("open", "high", "low", "close")
 REQUIRED_COLUMNS = ("date", "code", *PRICE_COLUMNS, "volume")
 ADJUSTED_CLOSE, SECTOR = "adj_close", "sector"
@@ -72,6 +71,7 @@ def read_prices(source: Path, universe_column: str | None, progress: Progress) -
     traded_value_R = numbers["close"] * volume_R
     clamped = _contain(numbers)
     _adjust(numbers)
+    sector_names, sector_R = _sectors(frame)
     prices = Prices(
         dates=dates.to_numpy().astype("datetime64[D]"),
         codes=tuple(codes),
@@ -84,8 +84,8 @@ def read_prices(source: Path, universe_column: str | None, progress: Progress) -
         volume_R=volume_R,
         traded_value_R=traded_value_R,
         alive_R=_flags(frame, universe_column),
-        sector_names=tuple(frame[SECTOR].drop_nulls().unique().sort()) if SECTOR in frame else (),
-        sector_R=_sector_numbers(frame),
+        sector_names=sector_names,
+        sector_R=sector_R,
         clamped=clamped,
     )
     progress(f"{frame.height:,} rows, {len(prices.codes):,} stocks, {len(prices.dates):,} days")
@@ -95,22 +95,19 @@ def read_prices(source: Path, universe_column: str | None, progress: Progress) -
 
 
 def _read(source: Path, universe_column: str | None) -> pl.DataFrame:
-    path = source / "**" / "*.parquet" if source.is_dir() else source
     try:
-        lazy = pl.scan_parquet(path)
+        lazy = pl.scan_parquet(parquet_files(source))
         found = lazy.collect_schema()
         wanted = [*REQUIRED_COLUMNS, *([universe_column] if universe_column else [])]
         for name in wanted:
-            if name not in found:
-                raise DataError(
-                    f"{source}: no column {name!r}; {nearest(name, found.names(), 'columns')}"
-                )
+            require_column(name, source, found.names())
         optional = [name for name in (ADJUSTED_CLOSE, SECTOR) if name in found]
         columns = list(dict.fromkeys([*wanted, *optional]))
         return lazy.select(columns).with_columns(_types(found, universe_column)).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{source}: cannot be read as daily prices ({reason})") from error
+        raise DataError(
+            f"{source}: cannot be read as daily prices ({first_line(error)})"
+        ) from error
 
 
 def _types(found: pl.Schema, universe_column: str | None) -> list[pl.Expr]:
@@ -128,7 +125,7 @@ def _types(found: pl.Schema, universe_column: str | None) -> list[pl.Expr]:
 
 def _sorted(frame: pl.DataFrame, source: Path) -> pl.DataFrame:
     if frame.is_empty():
-        raise DataError(f"{source}: no rows; expected one row per (date, code)")
+        raise no_rows(source)
     for name in ("date", "code"):
         if nulls := frame[name].null_count():
             raise DataError(f"{source}: column {name!r} is null in {nulls:,} row(s)")
@@ -202,9 +199,10 @@ def _flags(frame: pl.DataFrame, universe_column: str | None) -> NDArray[np.bool_
     return frame[universe_column].fill_null(False).to_numpy()
 
 
-def _sector_numbers(frame: pl.DataFrame) -> NDArray[np.int32]:
+def _sectors(frame: pl.DataFrame) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+    """Names, ascending, and each row's number."""
     if SECTOR not in frame.columns:
-        return np.full(frame.height, -1, dtype=np.int32)
+        return (), np.full(frame.height, -1, dtype=np.int32)
     names = frame[SECTOR].drop_nulls().unique().sort()
     numbers = frame[SECTOR].cast(pl.Enum(names)).to_physical().cast(pl.Int32)
-    return numbers.fill_null(-1).to_numpy()
+    return tuple(names), numbers.fill_null(-1).to_numpy()

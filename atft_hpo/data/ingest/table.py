@@ -7,17 +7,14 @@ alive, close, targets, …) in one pass and leaves the features to `feature_colu
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from atft_hpo.config.toml import nearest
 from atft_hpo.data.ingest.arrow_values import (
     Vocabulary,
     dates_of,
@@ -26,15 +23,20 @@ from atft_hpo.data.ingest.arrow_values import (
     numbers_of,
     without_null,
 )
+from atft_hpo.data.ingest.tidy_files import (
+    BATCH_ROWS,
+    common_schema,
+    no_rows,
+    opened,
+    require_column,
+    table_files,
+)
 from atft_hpo.errors import DataError
 
-BATCH_ROWS = 131_072
 ORACLE_PREFIX = "oracle__"
 _TARGET = re.compile(r"target_(\d+)d")
 _NUMBERS = ("close", "return_1d", "traded_value")
 _RESERVED = ("date", "code", "sector", "alive", *_NUMBERS)
-_BOUNDED_READ: dict[str, Any] = {"buffer_size": 1 << 17, "pre_buffer": False}
-"""With pre_buffer every row group read so far would stay in memory."""
 
 
 @dataclass(frozen=True)
@@ -92,16 +94,8 @@ def open_table(path: Path, horizons_days: tuple[int, ...]) -> Table:
     Raises:
         DataError: no Parquet file, a required column is missing, or files differ in columns.
     """
-    files = _files(path)
-    schemas = {file: _schema(file) for file in files}
-    first = schemas[files[0]]
-    for file, schema in schemas.items():
-        if difference := set(schema.names) ^ set(first.names):
-            raise DataError(
-                f"{file}: columns differ from those of {files[0].name} by "
-                f"{', '.join(sorted(difference)[:5])}; expected the same columns in every file"
-            )
-    return _classify(files, first, horizons_days)
+    files = table_files(path)
+    return _classify(files, common_schema(files), horizons_days)
 
 
 def read_rows(table: Table) -> Rows:
@@ -119,7 +113,7 @@ def read_rows(table: Table) -> Rows:
     for file, batch in table.batches(list(parts)):
         rows_of_file[file] += batch.num_rows
         parts["date"].append(dates_of(batch.column("date"), file))
-        parts["code"].append(codes.encode(without_null(batch.column("code"), file)))
+        parts["code"].append(codes.encode(without_null(batch.column("code"), "code", file)))
         if "sector" in extra:
             parts["sector"].append(sectors.encode(batch.column("sector")))
         if "alive" in extra:
@@ -127,50 +121,20 @@ def read_rows(table: Table) -> Rows:
         for name in numeric:
             parts[name].append(numbers_of(batch.column(name), pa.float64()))
     if not parts["date"]:
-        raise DataError(f"{table.files[0]}: no rows; expected one row per (date, code)")
+        raise no_rows(table.files[0])
     columns = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     counts = np.array(list(rows_of_file.values()))
     return _index(columns, numeric, counts, codes, sectors)
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[pq.ParquetFile]:
-    """A file of a table.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        with pq.ParquetFile(path, **_BOUNDED_READ) as file:
-            yield file
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: cannot be read as Parquet ({error})") from error
-
-
-def _files(path: Path) -> tuple[Path, ...]:
-    files = tuple(sorted(path.rglob("*.parquet"))) if path.is_dir() else (path,)
-    if not files:
-        raise DataError(f"{path}: no *.parquet file in it; give a Parquet file or a directory")
-    if not files[0].is_file():
-        raise DataError(f"{path}: no such file; give a Parquet file or a directory of them")
-    return files
-
-
-def _schema(file: Path) -> pa.Schema:
-    try:
-        return pq.read_schema(file)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file}: cannot be read as Parquet ({error})") from error
-
-
 def _classify(files: tuple[Path, ...], schema: pa.Schema, horizons: tuple[int, ...]) -> Table:
     names = schema.names
-    _require("date", files[0], names)
-    _require("code", files[0], names)
+    require_column("date", files[0], names)
+    require_column("code", files[0], names)
     targets = {h: f"target_{h}d" for h in horizons if f"target_{h}d" in names}
     absent = [f"target_{h}d" for h in horizons if h not in targets]
     if absent and "close" not in names:
-        _require(absent[0], files[0], names, " or column 'close' to derive labels from")
+        require_column(absent[0], files[0], names, " or column 'close' to derive labels from")
     features, ignored = [], []
     for field in schema:
         if field.name in _RESERVED or field.name.startswith(ORACLE_PREFIX):
@@ -185,13 +149,6 @@ def _classify(files: tuple[Path, ...], schema: pa.Schema, horizons: tuple[int, .
     oracle = [n.removeprefix(ORACLE_PREFIX) for n in names if n.startswith(ORACLE_PREFIX)]
     optional = frozenset({"sector", "alive", *_NUMBERS} & set(names))
     return Table(files, tuple(features), targets, tuple(oracle), optional, tuple(ignored))
-
-
-def _require(column: str, file: Path, names: list[str], alternative: str = "") -> None:
-    if column not in names:
-        raise DataError(
-            f"{file}: no column {column!r}{alternative}; {nearest(column, names, 'columns')}"
-        )
 
 
 def _index(

@@ -5,11 +5,10 @@
 One pass over the narrow columns finds cells and labels (`table`); features are then normalised on
 each day across its live stocks, some columns at a time (`pack_features`). The result does not
 depend on the order of rows or their cut into files. Everything is written beside `out` and renamed
-at the end, manifest last (`store_files`). A builder that is interrupted leaves its work, with a
-journal, and the same call goes on from there.
+at the end, manifest last (`store_files`): a builder that is interrupted has built nothing, and the
+same call begins anew.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +32,7 @@ from atft_hpo.data.store.panel import (
 from atft_hpo.data.store.store_files import staged_store, write_file
 from atft_hpo.errors import DataError
 from atft_hpo.paths import PanelPaths
-
-Progress = Callable[[str], None]
-
-
-def silent(_: str) -> None:
-    """Progress nobody reads."""
+from atft_hpo.progress import Progress, silent
 
 
 def pack_table(table: Path, out: Path, config: DataConfig, progress: Progress = silent) -> Panel:

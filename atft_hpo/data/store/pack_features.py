@@ -5,11 +5,10 @@
 Parquet is read by columns, days are normalised by rows, the store is written by days. So columns
 are read some at a time, over all files; normalised, a block of days at a time, on all cores; and
 put down in the store's 16 bits. When all are there, and it is known which of them stay, each block
-is turned. A journal says what is done.
+is turned.
 """
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,13 +24,12 @@ from atft_hpo.data.ingest.table import Rows, Table
 from atft_hpo.data.store.column_statistics import ColumnStatistics
 from atft_hpo.data.store.columns import check_columns, feature_spec
 from atft_hpo.data.store.feature_file import FeatureFile
-from atft_hpo.data.store.journal import Journal
 from atft_hpo.data.store.normalise import Normaliser
 from atft_hpo.data.store.panel import FeatureSpec, FileRecord
 from atft_hpo.errors import DataError
 from atft_hpo.paths import PanelPaths
+from atft_hpo.progress import Progress
 
-Progress = Callable[[str], None]
 _COLUMNS_BYTES = 512 << 20
 """Of float32 columns in memory at a time; a column larger than this is read alone."""
 _PASSES = 4
@@ -52,22 +50,19 @@ def write_features(
         source = FeatureColumns(table, rows, pool, _threads())
         blocks = Blocks(rows, source.row_R)
         with closing(FeatureFile(paths.features, blocks, len(specs))) as file:
-            journal = _journal(paths, table, config, file, len(blocks))
-            if journal.columns:
-                progress(f"going on after {journal.columns} of {len(specs)} column(s)")
-            builder = _Builder(specs, source, blocks, file, journal, pool)
-            builder.normalise(config.pack, progress)
+            builder = _Builder(specs, source, blocks, file, pool)
+            found = builder.normalise(config.pack, progress)
             live_rows = int(rows.alive_R.sum())
-            report = check_columns(specs, journal.statistics, live_rows, rows.dates, config.pack)
+            report = check_columns(specs, found, live_rows, rows.dates, config.pack)
             kept = [f for f, spec in enumerate(specs) if spec.name not in report["dropped_columns"]]
             if not kept:
                 raise DataError(
                     f"all {len(specs)} feature columns are constant; nothing to learn from"
                 )
             progress(f"writing {len(rows.dates)} days")
-            builder.turn(np.array(kept))
+            for x_DNF in file.turned(np.array(kept), pool, ahead=_threads()):
+                file.append(x_DNF)
             record = file.finish()
-    journal.path.unlink()
     return record, tuple(specs[f] for f in kept), report
 
 
@@ -75,57 +70,33 @@ def _threads() -> int:
     return min(os.cpu_count() or 1, _MOST_THREADS)
 
 
-def _journal(
-    paths: PanelPaths, table: Table, config: DataConfig, file: FeatureFile, blocks: int
-) -> Journal:
-    """What an interrupted builder has left, if features.bin is as long as it says."""
-    journal = Journal.open(paths.root / "journal.npz", table, config)
-    turned = journal.blocks == blocks
-    if file.bytes_now < (journal.bytes if turned else file.columns_bytes(journal.columns)):
-        return Journal.new(journal.path, table, config)
-    return journal
-
-
 @dataclass(frozen=True)
 class _Builder:
-    """The two steps; both go on where the journal says."""
+    """Puts columns into the file."""
 
     specs: tuple[FeatureSpec, ...]
     source: FeatureColumns
     blocks: Blocks
     file: FeatureFile
-    journal: Journal
     pool: ThreadPoolExecutor
 
-    def normalise(self, config: PackConfig, progress: Progress) -> None:
-        """Read and normalise the columns that are not in the file yet."""
-        journal, total, rows = self.journal, len(self.specs), len(self.source.row_R)
+    def normalise(self, config: PackConfig, progress: Progress) -> ColumnStatistics:
+        """Read and normalise all columns; returns what they hold."""
+        total, rows = len(self.specs), len(self.source.row_R)
         step = -(-total // max(_PASSES, -(-4 * total * rows // _COLUMNS_BYTES)))
         x_FR = np.empty((step, rows + 1), np.float32)
         normaliser = Normaliser(self.specs, config)
-        while journal.columns < total:
-            columns = range(journal.columns, min(journal.columns + step, total))
+        statistics = ColumnStatistics.empty(total)
+        for first in range(0, total, step):
+            columns = range(first, min(first + step, total))
             progress(
                 f"normalising columns {columns.start + 1} to {columns.stop} of {total}, "
                 f"{rows:,} rows"
             )
             self.source.read([self.specs[f].name for f in columns], x_FR[: len(columns)])
             found = self._put(columns, x_FR, normaliser)
-            journal.statistics.put(slice(columns.start, columns.stop), found)
-            journal.columns = columns.stop
-            journal.save()
-
-    def turn(self, kept: NDArray[np.int64]) -> None:
-        """Append the days that are not in the file yet; these columns of them."""
-        journal, last = self.journal, len(self.blocks) - 1
-        self.file.resume(journal.bytes)
-        left = range(journal.blocks, len(self.blocks))
-        for number, x_DNF in self.file.turned(left, kept, self.pool, ahead=_threads()):
-            size = self.file.append(x_DNF)
-            if number + 1 - journal.blocks == self.file.lag or number == last:
-                self.file.start_writing_back()
-                journal.blocks, journal.bytes = number + 1, size
-                journal.save()
+            statistics.put(slice(columns.start, columns.stop), found)
+        return statistics
 
     def _put(
         self, columns: range, x_FR: NDArray[np.float32], normaliser: Normaliser

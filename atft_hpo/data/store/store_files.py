@@ -1,5 +1,6 @@
 """Writing the files of a panel store: beside their place, checksummed, renamed when complete."""
 
+import glob
 import hashlib
 import os
 import shutil
@@ -13,7 +14,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from atft_hpo.data.store.panel import FileRecord, Panel
-from atft_hpo.errors import AtftHpoError, PanelStoreError, VolumeError
+from atft_hpo.errors import PanelStoreError, VolumeError
 from atft_hpo.paths import PanelPaths
 
 _LOCK = "lock"
@@ -21,45 +22,41 @@ _LOCK = "lock"
 
 @contextmanager
 def workplace(out: Path, purpose: str) -> Iterator[Path]:
-    """A directory beside `out` for unfinished work: what a builder that died left, or a new one.
+    """A new directory beside `out` for unfinished work; gone when the block ends, well or not.
 
-    It is gone when the block ends, well or with an error of the input. After anything else (a full
-    disk, an interrupt) it stays, for the next builder of `out` to go on with. Builders that race
-    have each their own.
+    What a builder of `out` that was killed has left for the same purpose is removed first. Builders
+    that race have each their own.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    place, lock = _claim(out, purpose)
+    _sweep(out, purpose)
+    place, lock = _new_place(out, purpose)
     try:
         yield place
-    except AtftHpoError as error:
-        if not isinstance(error, VolumeError):
-            shutil.rmtree(place, ignore_errors=True)
-        raise
-    else:
-        shutil.rmtree(place, ignore_errors=True)
     finally:
+        shutil.rmtree(place, ignore_errors=True)
         lock.release()
 
 
 @contextmanager
 def staged_store(out: Path) -> Iterator[Path]:
-    """A `workplace` that becomes `out` when the block ends well.
+    """A directory that becomes `out` when the block ends well.
 
     Of several builders of the same store the first to finish wins; the others' work is dropped.
 
     Raises:
-        VolumeError: the place is full or not writable; what was done stays for the next builder.
+        VolumeError: the place is full or not writable.
         PanelStoreError: `out` exists and holds another panel, or something that is no store.
     """
     try:
-        with workplace(out, "store") as stage:
+        with workplace(out, "store") as place:
+            stage = place / out.name
+            stage.mkdir()
             yield stage
-            (stage / _LOCK).unlink()
             _publish(stage, out)
     except OSError as error:
         raise VolumeError(
             f"{out}: cannot be written ({error.strerror or error}); free space or give another "
-            "place, then run the same command again: it goes on from there"
+            "place, then run the same command again"
         ) from error
 
 
@@ -76,18 +73,23 @@ def write_file(path: Path, arrays: Iterable[NDArray[Any]]) -> FileRecord:
     return FileRecord(bytes=size, sha256=digest.hexdigest())
 
 
-def _claim(out: Path, purpose: str) -> tuple[Path, FileLock]:
-    """A place nobody works at, and its lock."""
-    for place in sorted(out.parent.glob(f".{out.name}.*.{purpose}")):
+def _sweep(out: Path, purpose: str) -> None:
+    """Remove the places of `out` that nobody works at."""
+    for place in out.parent.glob(f".{glob.escape(out.name)}.*.{purpose}"):
         lock = FileLock(place / _LOCK)
-        with suppress(Timeout, OSError):  # somebody works there, or it has just vanished
-            lock.acquire(blocking=False)
-            return place, lock
+        # somebody may work there, or it may just have vanished
+        with suppress(Timeout, OSError), lock.acquire(blocking=False):
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _new_place(out: Path, purpose: str) -> tuple[Path, FileLock]:
+    """A place of its own, and its lock."""
     while True:
         place = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.{purpose}")
         place.mkdir()
         lock = FileLock(place / _LOCK)
-        with suppress(Timeout):  # another builder took it for left behind
+        # another builder may take it for left behind
+        with suppress(Timeout, FileNotFoundError, FileExistsError):
             lock.acquire(blocking=False)
             return place, lock
 

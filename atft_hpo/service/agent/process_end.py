@@ -6,11 +6,11 @@ is OUT_OF_MEMORY.
 """
 
 import signal
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from atft_hpo.errors import VolumeError
+from atft_hpo.progress import Progress
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.service.capacity.places import Places
 from atft_hpo.service.database.connection import Database
@@ -44,9 +44,7 @@ class Running:
 class Settler:
     """See the module."""
 
-    def __init__(
-        self, database: Database, study: OpenStudy, places: Places, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, database: Database, study: OpenStudy, places: Places, say: Progress) -> None:
         self._database = database
         self._study = study
         self._places = places

@@ -1,9 +1,9 @@
 """One agent's working session on this machine: its places and its launcher."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from atft_hpo.config.settings import Settings
+from atft_hpo.progress import Progress
 from atft_hpo.service.agent.agent import Agent, Farewell, View
 from atft_hpo.service.capacity.density import Chosen, ProbeFailedError
 from atft_hpo.service.capacity.places import machine_cores, machine_gpus, plan_places
@@ -15,15 +15,12 @@ from atft_hpo.service.studies.status import read_status
 from atft_hpo.service.studies.study import OpenStudy
 from atft_hpo.service.trial import trial_process
 
-Say = Callable[[str], None]
-
-
 def work_on(
     database: Database,
     settings: Settings,
     study: OpenStudy,
     workers: int | None,
-    say: Say,
+    say: Progress,
     view: AbstractContextManager[View],
 ) -> Farewell:
     """Be an agent of `study` until it is over, stopped, or this process is asked to stop.
@@ -43,7 +40,7 @@ def work_on(
 
 
 def places_here(
-    database: Database, settings: Settings, study: OpenStudy, workers: int | None, say: Say
+    database: Database, settings: Settings, study: OpenStudy, workers: int | None, say: Progress
 ) -> tuple[Place, ...]:
     """Where trials of `study` run on this machine; measured where nobody says how many.
 
@@ -73,7 +70,7 @@ def _chosen(
     study: OpenStudy,
     gpus: tuple[str, ...],
     cores: int,
-    say: Say,
+    say: Progress,
 ) -> Chosen:
     probe = ProbeProcesses(study.config, study.panel, settings, gpus[0] if gpus else None)
     measure = measurement(study, gpus, cores, probe)

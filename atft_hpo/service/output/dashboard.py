@@ -5,7 +5,6 @@ storage is the cached one: a refresh with 2,000 trials takes a second instead of
 """
 
 import signal
-from collections.abc import Callable
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -13,6 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import optuna_dashboard
 
 from atft_hpo.errors import ConfigError
+from atft_hpo.progress import Progress
 from atft_hpo.service.database.connection import Database, durable_optuna_storage
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -43,7 +43,7 @@ def make_dashboard(database: Database, host: str, port: int) -> WSGIServer:
         ) from error
 
 
-def serve(database: Database, host: str, port: int, say: Callable[[str], None]) -> None:
+def serve(database: Database, host: str, port: int, say: Progress) -> None:
     """Serve until SIGINT or SIGTERM."""
     with make_dashboard(database, host, port) as server:
         say(f"optuna-dashboard on http://{host}:{server.server_port}/ (Ctrl-C ends it)")

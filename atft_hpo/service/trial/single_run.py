@@ -4,7 +4,6 @@ Its files are those of a trial's attempt, under `runs/<name>/`. A run that was i
 when it is started again with the same configuration; one that is complete is left as it is.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,13 @@ from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import dump_config, load_config
 from atft_hpo.errors import ConfigError, TrainingError, VolumeError
 from atft_hpo.paths import RunPaths
+from atft_hpo.progress import Progress
 from atft_hpo.results.lines import epoch_line
 from atft_hpo.service.process.signals import Signals
 from atft_hpo.service.studies.study import changed_keys
 from atft_hpo.service.trial.error_outcome import is_out_of_memory
 from atft_hpo.service.trial.training import Work
 from atft_hpo.training.phases.epoch_report import Decision, Ending, EpochReport, TrainingResult
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def prepare_run(name: str, config: Config, run: RunPaths) -> SingleRun:
     return SingleRun(name, config, run)
 
 
-def train_once(single: SingleRun, panel: Any, work: Work, say: Say) -> TrainingResult:
+def train_once(single: SingleRun, panel: Any, work: Work, say: Progress) -> TrainingResult:
     """Train to the end, or to the first SIGINT; a second run continues from last.pt.
 
     Raises:

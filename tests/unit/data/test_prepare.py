@@ -110,28 +110,43 @@ def test_an_absent_input_is_named(volume):
 
 
 @pytest.mark.parametrize("limit", [100, 20_000])
-def test_after_a_full_disk_the_same_command_goes_on(volume, file_size_limit, limit):
+def test_after_a_full_disk_nothing_is_left_and_the_same_command_builds(
+    volume, file_size_limit, limit
+):
     config = DataConfig(synthetic=SMALL, **SHORT)
     with file_size_limit(limit), pytest.raises(VolumeError, match="cannot be written"):
         prepare_panel(config, volume)
-    assert not panel_location(config, volume).exists()
+    assert not list(volume.panels.iterdir())
     panel = prepare_panel(config, volume)
     panel.verify()
     assert list(volume.panels.iterdir()) == [panel.root]
 
 
-def test_an_interrupted_build_keeps_the_table_it_had_made(tmp_path, monkeypatch):
-    config = DataConfig(source="synthetic", synthetic=SyntheticConfig(days=160, stocks=30))
-    volume, told = Volume(tmp_path), []
+def test_an_interrupted_build_leaves_nothing_and_begins_anew(volume, monkeypatch):
+    config = DataConfig(synthetic=SMALL, **SHORT)
+    told = []
+
+    def die(*_):
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patch:
-
-        def die(*_):
-            raise KeyboardInterrupt
-
         patch.setattr("atft_hpo.data.prepare.pack_table", die)
         with pytest.raises(KeyboardInterrupt):
             prepare_panel(config, volume, told.append)
-    monkeypatch.setattr("atft_hpo.data.prepare.synthetic_table", die)
-    prepare_panel(config, volume, told.append).verify()
-    assert told.count("drawing a synthetic market") == 1
-    assert [path.name[0] for path in volume.panels.iterdir()] != ["."]
+    assert not list(volume.panels.iterdir())
+    panel = prepare_panel(config, volume, told.append)
+    panel.verify()
+    assert told.count("drawing a synthetic market") == 2
+    assert list(volume.panels.iterdir()) == [panel.root]
+
+
+def test_the_table_of_a_killed_build_is_not_taken_for_a_whole_one(volume):
+    config = DataConfig(synthetic=SMALL, **SHORT)
+    remains = panel_location(config, volume).parent / (
+        f".{panel_location(config, volume).name}.0123abcd.table"
+    )
+    remains.mkdir(parents=True)
+    (remains / "market.parquet").write_bytes(b"PAR1")
+    panel = prepare_panel(config, volume)
+    panel.verify()
+    assert list(volume.panels.iterdir()) == [panel.root]

@@ -1,5 +1,6 @@
+import errno
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 
 import numpy as np
@@ -44,10 +45,12 @@ def test_blocks_hold_each_live_stock_of_their_days(blocks, market):
 
 
 @pytest.mark.parametrize("kept", [[0, 1, 2, 3, 4, 5], [1, 4], [5]])
-def test_columns_become_days_in_the_same_file(blocks, tmp_path, kept):
+@pytest.mark.parametrize("ahead", [0, 2, 20])
+def test_columns_become_days_in_the_same_file(blocks, tmp_path, kept, ahead):
+    """With none ahead each block is read when all before it have overwritten theirs."""
     file, bits = filled(tmp_path / "f", blocks)
     with closing(file), ThreadPoolExecutor(3) as pool:
-        for number, x_DNF in file.turned(range(16), np.array(kept), pool, ahead=2):
+        for number, x_DNF in enumerate(file.turned(np.array(kept), pool, ahead)):
             expected = np.zeros_like(x_DNF)
             live_DN = blocks[number].live_DN
             for day, stocks in enumerate(blocks[number].stocks_D):
@@ -60,17 +63,31 @@ def test_columns_become_days_in_the_same_file(blocks, tmp_path, kept):
     assert record.sha256 == hashlib.sha256(content).hexdigest()
 
 
-def test_appending_leaves_the_columns_of_blocks_not_yet_known_to_the_journal(blocks, tmp_path):
-    """After `lag` blocks more than the journal knows of, its next block can still be turned."""
+def test_the_file_is_never_larger_than_the_store(blocks, tmp_path):
     file, _ = filled(tmp_path / "f", blocks)
-    kept = np.arange(FEATURES)
+    sizes = [(tmp_path / "f").stat().st_size]
     with closing(file), ThreadPoolExecutor(1) as pool:
-        days = dict(file.turned(range(16), kept, pool, ahead=0))
-        for known in range(0, 16 - file.lag):
-            if known == 0:
-                for number in range(file.lag):
-                    file.append(days[number])
-            else:
-                file.append(days[known + file.lag - 1])
-            ((_, again),) = file.turned([known], kept, pool, ahead=0)
-            np.testing.assert_array_equal(again, days[known])
+        for x_DNF in file.turned(np.arange(FEATURES), pool, ahead=1):
+            file.append(x_DNF)
+            sizes.append((tmp_path / "f").stat().st_size)
+        assert max(sizes) <= file.finish().bytes
+
+
+def test_the_disk_begins_before_the_end_and_its_errors_are_heard(blocks, tmp_path, monkeypatch):
+    file, _ = filled(tmp_path / "f", blocks)
+    appended = []
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def append_all(pool):
+        for x_DNF in file.turned(np.arange(FEATURES), pool, ahead=1):
+            file.append(x_DNF)
+            appended.append(x_DNF)
+            wait([file._flushed] if file._flushed else [])
+
+    monkeypatch.setattr("os.fsync", full)
+    with closing(file), ThreadPoolExecutor(1) as pool:
+        with pytest.raises(OSError, match="No space left"):
+            append_all(pool)
+        assert len(appended) == 3

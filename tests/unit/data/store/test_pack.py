@@ -1,4 +1,3 @@
-import os
 import shutil
 import signal
 import subprocess
@@ -18,7 +17,6 @@ from atft_hpo.config.data_schema import DataConfig, PackConfig
 from atft_hpo.data.array_statistics.ranks import normal_scores
 from atft_hpo.data.ingest.feature_columns import FeatureColumns
 from atft_hpo.data.store.feature_file import FeatureFile
-from atft_hpo.data.store.journal import Journal
 from atft_hpo.data.store.pack import pack_table
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.errors import DataError, PanelStoreError, VolumeError
@@ -361,7 +359,7 @@ def test_no_table_there(tmp_path, data_config, prepare, message):
 
 
 @pytest.mark.parametrize("size", [100, 10_000, 45_000])
-def test_after_a_full_disk_the_same_call_goes_on(
+def test_after_a_full_disk_nothing_is_left_and_the_same_call_packs(
     pack, market, data_config, tmp_path, file_size_limit, size
 ):
     market.write_parquet(tmp_path / "t.parquet")
@@ -370,7 +368,7 @@ def test_after_a_full_disk_the_same_call_goes_on(
         pytest.raises(VolumeError, match=r"out: cannot be written \(.+\); free space"),
     ):
         pack_table(tmp_path / "t.parquet", tmp_path / "out", data_config)
-    assert not (tmp_path / "out").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["t.parquet"]
     panel = pack_table(tmp_path / "t.parquet", tmp_path / "out", data_config)
     assert panel.fingerprint == pack(market).fingerprint
     assert not list(tmp_path.glob(".*"))
@@ -403,40 +401,30 @@ def dying(monkeypatch, method, calls):
     return heard
 
 
-READ, PUT = (FeatureColumns, "read"), (FeatureFile, "put")
-SAVE, APPEND, FINISH = (Journal, "save"), (FeatureFile, "append"), (FeatureFile, "finish")
-UNLINK = (Path, "unlink")
+READ, RENAME = (FeatureColumns, "read"), (Path, "rename")
+PUT, APPEND, FINISH = ((FeatureFile, method) for method in ("put", "append", "finish"))
 
 
 @pytest.mark.parametrize(
-    ("method", "calls", "columns", "blocks"),
-    [
-        (READ, 3, 4, 0),
-        (PUT, 11, 2, 0),
-        (SAVE, 2, 2, 0),
-        (APPEND, 1, 5, 0),
-        (APPEND, 6, 5, 5),
-        (SAVE, 6, 5, 2),
-        (FINISH, 1, 5, 8),
-        (UNLINK, 1, 5, 8),
-    ],
+    ("method", "calls"),
+    [(READ, 1), (READ, 3), (PUT, 11), (APPEND, 1), (APPEND, 6), (FINISH, 1), (RENAME, 1)],
 )
-def test_an_interrupted_packing_goes_on_where_it_was(
-    pack, market, pieces, data_config, tmp_path, monkeypatch, method, calls, columns, blocks
+def test_an_interrupted_packing_leaves_nothing_and_begins_anew(
+    pack, market, pieces, data_config, tmp_path, monkeypatch, method, calls
 ):
     uninterrupted = pack(market).fingerprint
+    before = set(tmp_path.iterdir())
     with monkeypatch.context() as patch:
         dying(patch, method, calls)
         with pytest.raises(KeyboardInterrupt):
             pack_table(pieces, tmp_path / "out", data_config)
-    told = []
+    assert set(tmp_path.iterdir()) == before
     read, appended = dying(monkeypatch, READ, 0), dying(monkeypatch, APPEND, 0)
-    panel = pack_table(pieces, tmp_path / "out", data_config, told.append)
+    panel = pack_table(pieces, tmp_path / "out", data_config)
     assert panel.fingerprint == uninterrupted
     panel.verify()
-    assert [len(names) for names, _ in read] == {2: [2, 1], 4: [1], 5: []}[columns]
-    assert len(appended) == 8 - blocks
-    assert f"going on after {columns} of 5 column(s)" in told
+    assert [len(names) for names, _ in read] == [2, 2, 1]
+    assert len(appended) == 8
     assert {p.name for p in panel.root.iterdir()} == STORE_FILES
     assert not list(tmp_path.glob(".*"))
 
@@ -450,75 +438,76 @@ from atft_hpo.data.store import feature_file, pack, pack_features
 
 table, out, method, calls = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 row_blocks._BLOCK_CELLS, pack_features._COLUMNS_BYTES = 30 * 20, 4 * 4000 * 2
-write, heard = getattr(feature_file.FeatureFile, method), []
+owner = Path if method == "rename" else feature_file.FeatureFile
+original, heard = getattr(owner, method), []
 
 def die(self, *args):
     heard.append(args)
     if len(heard) == calls:
-        self._write(args[-1][: len(args[-1]) // 2], 0 if method == "put" else self._size)
+        if method in ("put", "append"):
+            self._write(args[-1][: len(args[-1]) // 2], 0 if method == "put" else self._size)
         os.kill(os.getpid(), signal.SIGKILL)
-    return write(self, *args)
+    return original(self, *args)
 
-setattr(feature_file.FeatureFile, method, die)
+setattr(owner, method, die)
 pack.pack_table(table, out, DataConfig(source="features", horizons_days=(1, 5)))
 """
 
 
-@pytest.mark.parametrize(("method", "calls", "columns"), [("put", 13, 2), ("append", 4, 5)])
-def test_a_builder_that_was_killed_in_the_middle_of_a_write_costs_little(
-    pack, market, pieces, data_config, tmp_path, method, calls, columns
+@pytest.mark.parametrize(
+    ("method", "calls"), [("put", 13), ("append", 4), ("finish", 1), ("rename", 1)]
+)
+def test_what_a_killed_builder_left_is_no_store_and_gone_after_the_next(
+    pack, market, pieces, data_config, tmp_path, method, calls
 ):
-    command = [sys.executable, "-c", KILLED, str(pieces), str(tmp_path / "out"), method, str(calls)]
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", KILLED, str(pieces), str(out), method, str(calls)]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    told = []
-    panel = pack_table(pieces, tmp_path / "out", data_config, told.append)
-    assert f"going on after {columns} of 5 column(s)" in told
+    (remains,) = tmp_path.glob(".*")
+    assert not out.exists()
+    for path in (out, remains):
+        with pytest.raises(PanelStoreError):
+            Panel.open(path)
+    panel = pack_table(pieces, out, data_config)
     assert panel.fingerprint == pack(market).fingerprint
     panel.verify()
+    assert {p.name for p in panel.root.iterdir()} == STORE_FILES
     assert not list(tmp_path.glob(".*"))
 
 
-@pytest.mark.parametrize("change", ["table", "config", "file", "journal", "boot"])
-def test_what_was_left_of_something_else_is_done_anew(
-    pack, market, pieces, data_config, tmp_path, monkeypatch, change
-):
-    with monkeypatch.context() as patch:
-        dying(patch, APPEND, 6)
-        with pytest.raises(KeyboardInterrupt):
-            pack_table(pieces, tmp_path / "out", data_config)
-    (stage,) = tmp_path.glob(".out.*.store")
-    if change == "table":
-        market = market.with_columns(noise=pl.col("noise") + 1)
-        for i, part in enumerate(market.partition_by("sector")):
-            part.write_parquet(pieces / f"{i}.parquet")
-    elif change == "config":
-        data_config = data_config.model_copy(update={"delay_days": 2})
-    elif change == "boot":
-        monkeypatch.setattr("psutil.boot_time", lambda: 1e9)
-    else:
-        name = {"file": "features.bin", "journal": "journal.npz"}[change]
-        os.truncate(stage / name, (stage / name).stat().st_size // 2)
-    read = dying(monkeypatch, READ, 0)
+@pytest.mark.parametrize("whose", ["older", "whole", "empty"])
+def test_remains_have_no_part_in_the_next_store(pack, market, pieces, data_config, tmp_path, whose):
+    """An older version's, with its journal; a whole store of another table; the mere place."""
+    expected = pack(market).fingerprint
+    other = pack(market.with_columns(noise=pl.col("noise") * pl.col("close")), "other")
+    remains = tmp_path / ".out.0123abcd.store"
+    remains.mkdir()
+    (remains / "lock").touch()
+    if whose == "older":
+        shutil.copytree(other.root, remains, dirs_exist_ok=True)
+        (remains / "journal.npz").write_bytes(b"PK")
+    elif whose == "whole":
+        shutil.copytree(other.root, remains / "out")
     panel = pack_table(pieces, tmp_path / "out", data_config)
-    assert len(read) == 3
-    assert panel.fingerprint == pack(market, config=data_config).fingerprint
+    assert panel.fingerprint == expected
     panel.verify()
+    assert {p.name for p in panel.root.iterdir()} == STORE_FILES
+    assert not list(tmp_path.glob(".*"))
 
 
-def test_dropped_columns_leave_no_trace_after_an_interruption(
-    pack, market, pieces, data_config, tmp_path, monkeypatch
-):
+def test_dropped_columns_leave_no_trace_in_blocks_of_days(pack, market, pieces, data_config):
     config = with_pack(data_config, constant_column="drop")
     market = market.with_columns(flat=pl.lit(1), noise=pl.col("calendar__weekday"))
     for i, part in enumerate(market.partition_by("sector")):
         part.write_parquet(pieces / f"{i}.parquet")
-    with monkeypatch.context() as patch:
-        dying(patch, APPEND, 7)
-        with pytest.raises(KeyboardInterrupt):
-            pack_table(pieces, tmp_path / "out", config)
-    panel = pack_table(pieces, tmp_path / "out", config)
-    assert panel.fingerprint == pack(market, config=config).fingerprint
+    panel = pack_table(pieces, pieces.with_name("out"), config)
+    assert panel.feature_names == (
+        "returns__1d", "momentum__10d", "ranks__volume", "calendar__weekday",
+    )  # fmt: skip
     panel.verify()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("atft_hpo.data.ingest.row_blocks._BLOCK_CELLS", 1 << 15)
+        assert panel.fingerprint == pack(market, config=config).fingerprint
 
 
 def test_a_place_that_cannot_be_written_is_named(market, data_config, tmp_path):

@@ -1,5 +1,7 @@
 import hashlib
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -32,25 +34,55 @@ def build(out, error):
         raise error
 
 
-def test_an_interrupted_builder_leaves_its_work_to_the_next(tmp_path):
-    for error in (KeyboardInterrupt(), OSError(28, "No space left on device")):
-        with pytest.raises((KeyboardInterrupt, VolumeError)):
-            build(tmp_path / "store", error)
-    with staged_store(tmp_path / "store") as stage:
-        assert (stage / "file").read_text() == "x"
-    assert [p.name for p in tmp_path.iterdir()] == ["store"]
-    assert [p.name for p in (tmp_path / "store").iterdir()] == ["file"]
-
-
-def test_an_error_of_the_input_leaves_nothing(tmp_path):
-    with pytest.raises(DataError):
-        build(tmp_path / "store", DataError("no such column"))
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), OSError(28, "No space left on device"), DataError("no column")]
+)
+def test_a_builder_that_fails_leaves_nothing(tmp_path, error):
+    with pytest.raises((KeyboardInterrupt, VolumeError, DataError)):
+        build(tmp_path / "store", error)
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["store", "us[1]-ab", "a*"])
+def test_what_a_killed_builder_left_is_removed_by_the_next(tmp_path, name):
+    remains = tmp_path / f".{name}.0123abcd.store"
+    (remains / name).mkdir(parents=True)
+    (remains / name / "old").write_text("x")
+    with staged_store(tmp_path / name) as stage:
+        assert not list(stage.iterdir())
+        assert not remains.exists()
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_other_stores_remains_and_other_files_stay(tmp_path):
+    others = {".stores.0123abcd.store", ".store.0123abcd.table", ".other.store", "store2"}
+    for other in others:
+        (tmp_path / other).mkdir()
+    (tmp_path / ".store.notes.store").write_text("no directory")
+    with staged_store(tmp_path / "store"):
+        pass
+    assert {p.name for p in tmp_path.iterdir()} == {*others, ".store.notes.store", "store"}
+
+
 def test_a_builder_at_work_is_not_disturbed(tmp_path):
-    with staged_store(tmp_path / "store") as one, workplace(tmp_path / "store", "store") as other:
-        assert one != other
+    with staged_store(tmp_path / "store") as one:
+        (one / "file").write_text("x")
+        with workplace(tmp_path / "store", "store") as other:
+            assert not one.is_relative_to(other)
+        assert (one / "file").read_text() == "x"
+
+
+def test_builders_that_begin_at_once_have_each_their_own_place(tmp_path):
+    def work(builder):
+        for _ in range(20):
+            with workplace(tmp_path / "store", "store") as place:
+                (place / "file").write_text(str(builder))
+                time.sleep(0.001)
+                assert (place / "file").read_text() == str(builder)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
+    assert not list(tmp_path.iterdir())
 
 
 def test_of_two_builders_of_the_same_store_the_first_wins(panel, tmp_path):

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from atft_hpo.data.features.build import silent
 from atft_hpo.data.ingest.prices import Prices, read_prices
 from atft_hpo.errors import DataError
+from atft_hpo.progress import silent
 
 
 @pytest.fixture
