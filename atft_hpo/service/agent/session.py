@@ -15,6 +15,7 @@ from atft_hpo.service.studies.status import read_status
 from atft_hpo.service.studies.study import OpenStudy
 from atft_hpo.service.trial import trial_process
 
+
 def work_on(
     database: Database,
     settings: Settings,
