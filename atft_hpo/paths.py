@@ -17,6 +17,7 @@
   probes/                          how many trials a machine carries, as measured; may be removed
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,6 +101,27 @@ class StudyPaths:
     def trial(self, number: int) -> TrialPaths:
         """The directory of trial `number` (Optuna's number, from 0)."""
         return TrialPaths(self.root / "trials" / str(number))
+
+
+@dataclass(frozen=True)
+class AttemptOrigin:
+    """Which attempt of which trial a file of the volume is of."""
+
+    study: str
+    trial: int
+    attempt: int
+
+    @classmethod
+    def of(cls, file: Path) -> "AttemptOrigin | None":
+        """By where `file` is; None when that is not an attempt's directory."""
+        found = re.search(r"/studies/([^/]+)/trials/(\d+)/attempt-(\d+)$", str(file.parent))
+        return cls(found[1], int(found[2]), int(found[3])) if found else None
+
+
+def run_name(file: Path) -> str | None:
+    """Name of the run that a file of the volume is of; None when it is no run's."""
+    found = re.search(r"/runs/([^/]+)$", str(file.parent))
+    return found[1] if found else None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import typer
 
 from atft_hpo import __version__
 from atft_hpo.cli import explain, model, panel, results, storage, studies, study_file
+from atft_hpo.config.shell import program
 from atft_hpo.errors import AtftHpoError, VolumeError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -55,7 +56,7 @@ _debug: list[bool] = []
 def main() -> None:
     """Run the command of this process's arguments and exit."""
     try:
-        app()
+        app(prog_name=program())
     except AtftHpoError as error:
         _fail(error)
     except OSError as error:

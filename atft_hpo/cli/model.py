@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from atft_hpo.config.schema import Config
     from atft_hpo.config.settings import Settings
     from atft_hpo.data.store.panel import Panel
-    from atft_hpo.results.predictions import Days
+    from atft_hpo.results.predictions import CheckpointForecast, Days
 
 Checkpoint = Annotated[
     Path, typer.Argument(metavar="CHECKPOINT", help="best_main.pt, final.pt or swa_main.pt.")
@@ -32,10 +32,6 @@ PanelOption = Annotated[
     Path | None, typer.Option("--panel", help="Panel store [default: the configuration's own].")
 ]
 INTERRUPTED = 130
-_SHOWN = (
-    "rank_ic", "rank_ic_t", "pure_rank_ic", "pure_rank_ic_t", "ic", "ic_t",
-    "sharpe", "sharpe_gross", "turnover", "score_autocorrelation",
-)  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -59,6 +55,8 @@ def train(
 
     Its files go to runs/<name>/ in the volume. The same command continues an interrupted run.
     """
+    from atft_hpo.config.shell import shell_command
+    from atft_hpo.results.console import say
     from atft_hpo.service.trial.single_run import prepare_run, train_once
     from atft_hpo.service.trial.training import TorchWork
     from atft_hpo.training.phases.epoch_report import Ending
@@ -70,15 +68,23 @@ def train(
     run_name = name or config.stem
     single = prepare_run(run_name, chosen, settings.volume.run(run_name))
     if single.is_complete:
-        out.print(f"run {run_name} is complete: {single.run.summary}; choose another --name")
+        say(out, f"run {run_name} is complete: {single.run.summary}; choose another --name")
         return
     panel = build_panel(chosen, settings, out)
     _compare_provenance(chosen, panel, out)
-    result = train_once(single, panel, TorchWork(settings), lambda line: _say(out, line))
+    result = train_once(single, panel, TorchWork(settings), lambda line: say(out, line))
     if result.ending is Ending.INTERRUPTED:
         out.print("interrupted; the same command continues")
         raise typer.Exit(INTERRUPTED)
-    _say(out, f"{chosen.objective.metric} {result.value:.6g}   {single.run.summary}")
+    evaluate = shell_command("evaluate", str(single.run.best), device=settings.device)
+    for line in (
+        f"best        {chosen.objective.metric} {result.value:.4g}",
+        f"checkpoint  {single.run.best}",
+        f"summary     {single.run.summary}",
+        "next:",
+        f"    {evaluate}",
+    ):
+        say(out, line)
 
 
 def predict(
@@ -129,8 +135,8 @@ def backtest(
         checkpoint, opened, chosen_days(days), out,
         allow_test=allow_test, device=torch_device(settings),
     )  # fmt: skip
-    _print_metrics(done.metrics, shown=_SHOWN)
-    typer.echo(str(done.files.report))
+    _show_metrics(done.metrics, checkpoint, done.forecast, opened)
+    typer.echo(f"\n{done.files.report}")
 
 
 def evaluate(
@@ -162,7 +168,7 @@ def evaluate(
         finite = {key: value if value == value else None for key, value in metrics.items()}
         typer.echo(dumps(finite, indent=2))
     else:
-        _print_metrics(metrics, shown=tuple(metrics))
+        _show_metrics(metrics, checkpoint, forecast, opened)
 
 
 def _config_of(checkpoint: Path) -> Config:
@@ -228,20 +234,27 @@ def torch_device(settings: Settings) -> torch.device:
 
 
 def _compare_provenance(config: Config, panel: Panel, out: Console) -> None:
+    from atft_hpo.results.console import say
+
     origin = config.provenance
     if origin and origin.panel != panel.fingerprint:
-        out.print(
+        say(
+            out,
             f"note: trial {origin.trial} of {origin.study} was trained on panel "
             f"{origin.panel[:12]}, this is {panel.fingerprint[:12]}; its metrics will not be "
-            "reproduced exactly"
+            "reproduced exactly",
         )
 
 
-def _print_metrics(metrics: dict[str, float], shown: tuple[str, ...]) -> None:
-    for name in shown:
-        if name in metrics:
-            typer.echo(f"{name:<20}{metrics[name]: .4f}")
+def _show_metrics(
+    metrics: dict[str, float], checkpoint: Path, forecast: CheckpointForecast, panel: Panel
+) -> None:
+    from atft_hpo.results.console import print_whole, say
+    from atft_hpo.results.metrics_table import metrics_heading, metrics_legend, metrics_table
 
-
-def _say(out: Console, line: str) -> None:
-    out.print(line, markup=False, highlight=False, soft_wrap=True)
+    out = console()
+    for line in metrics_heading(checkpoint, forecast, panel):
+        say(out, line)
+    print_whole(out, metrics_table(metrics, forecast.config))
+    for line in metrics_legend(forecast.config):
+        say(out, line)

@@ -28,16 +28,19 @@ def export(
 ) -> None:
     """Write a trial's complete configuration.
 
-    `atft-hpo train` reproduces the trial from it.
+    The `train` command reproduces the trial from it.
     """
+    from atft_hpo.config.shell import shell_command
     from atft_hpo.service.output.export_file import export_trial
     from atft_hpo.service.studies.load import load_study
 
-    database = open_storage(read_machine())
+    settings = read_machine()
+    database = open_storage(settings)
     record = load_study(database, study_name(study), daily=False)
     chosen = _chosen(record, trial)
     export_trial(database.volume, record, chosen, out)
-    typer.echo(f"{out}: trial {chosen.number} of {record.name}; atft-hpo train {out} trains it")
+    typer.echo(f"{out}: trial {chosen.number} of {record.name}; to train it:")
+    typer.echo(f"    {shell_command('train', str(out), device=settings.device)}")
 
 
 def report(

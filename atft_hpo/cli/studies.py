@@ -107,7 +107,10 @@ def status(
     """
     from json import dumps
 
-    from atft_hpo.service.output.live import status_view
+    from atft_hpo.config.shell import shell_command, withheld
+    from atft_hpo.results.console import print_whole, say
+    from atft_hpo.service.output.live import counts_line, running_table
+    from atft_hpo.service.queue.operator import STOPPED
     from atft_hpo.service.studies.status import as_json, read_all, read_status
 
     database = open_storage(read_machine())
@@ -118,11 +121,17 @@ def status(
         return
     out = console()
     if not found:
-        out.print("no study yet; atft-hpo run STUDY.toml starts one")
+        say(out, "no study yet; to start one:")
+        say(out, f"    {shell_command('run', 'STUDY.toml')}")
     for one in found:
-        out.print(status_view(one))
-        if one.stop_reason:
-            out.print(one.stop_reason, markup=False)
+        if one.running:
+            print_whole(out, running_table(one))
+        say(out, counts_line(one))
+        if one.stop_reason == STOPPED:
+            say(out, f"{STOPPED}; to continue{withheld()}:")
+            say(out, f"    {shell_command('resume', one.name)}")
+        elif one.stop_reason:
+            say(out, one.stop_reason)
 
 
 def stop(
@@ -135,12 +144,14 @@ def stop(
 
     Running trials save their state, and `resume` continues them.
     """
+    from atft_hpo.config.shell import shell_command, withheld
     from atft_hpo.service.queue.operator import request_stop
 
     name = study_name(study)
     request_stop(open_storage(read_machine()), name, "drain" if drain else "now")
     what = "running trials finish" if drain else "running trials save their state"
-    typer.echo(f"{name}: no new trial starts, {what}; atft-hpo resume {name} continues it")
+    typer.echo(f"{name}: no new trial starts, {what}; to continue{withheld()}:")
+    typer.echo(f"    {shell_command('resume', name)}")
 
 
 def cancel(
@@ -163,17 +174,17 @@ def _work(
     database: Database, settings: Settings, study: OpenStudy, workers: int | None, out: Console
 ) -> None:
     """Be an agent, then say how the study stands."""
+    from functools import partial
+
     from atft_hpo.errors import StudyError
+    from atft_hpo.results.console import say
     from atft_hpo.service.agent.session import work_on
     from atft_hpo.service.output.live import open_view
     from atft_hpo.service.output.session_summary import close_session
 
-    def say(line: str) -> None:
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
-
     view = open_view(database, study.name, out)
-    farewell = work_on(database, settings, study, workers, say, view)
-    close_session(database, study.name, farewell, out)
+    farewell = work_on(database, settings, study, workers, partial(say, out), view)
+    close_session(database, study.name, farewell, out, settings.device, workers)
     if farewell.interrupted:
         raise typer.Exit(INTERRUPTED)
     if farewell.stop and farewell.stop.is_error:

@@ -42,11 +42,13 @@ def schema(
 ) -> None:
     """Print every key of a study file with its default and meaning."""
     from atft_hpo.config.schema import Config
+    from atft_hpo.config.shell import shell_command
     from atft_hpo.errors import ConfigError
 
     lines = [line for key, line in _keys(Config, "") if key.startswith(section)]
     if not lines:
-        raise ConfigError(f"no key begins with {section!r}; atft-hpo study schema lists all")
+        every = shell_command("study", "schema")
+        raise ConfigError(f"no key begins with {section!r}; {every} lists all")
     for line in lines:
         typer.echo(line)
 

@@ -8,6 +8,7 @@ CUDA_VISIBLE_DEVICES, CUDA's own, is respected when GPUs are shared out among tr
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ Device = Literal["auto", "cpu", "cuda"]
 STORAGE_VARIABLE = "ATFT_HPO_STORAGE"
 VOLUME_VARIABLE = "ATFT_HPO_VOLUME"
 DEVICE_VARIABLE = "ATFT_HPO_DEVICE"
+_DEFAULT_VOLUME = "volume"
+_FIRST_PROCESS = Path("/proc/1/environ")
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,33 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     device = env.get(DEVICE_VARIABLE) or "auto"
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"{DEVICE_VARIABLE} is {device!r}; expected auto, cpu or cuda")
-    root = Path(env.get(VOLUME_VARIABLE) or "volume").expanduser().absolute()
+    root = _volume_root(env)
     visible = env.get("CUDA_VISIBLE_DEVICES")
     gpus = None if visible is None else tuple(g.strip() for g in visible.split(",") if g.strip())
     return Settings(env.get(STORAGE_VARIABLE) or None, Volume(root), cast(Device, device), gpus)
+
+
+def variables_to_repeat(
+    environment: Mapping[str, str] | None = None, first_process: Path = _FIRST_PROCESS
+) -> dict[str, str | None]:
+    """Variables without which another shell would find another volume or database than this.
+
+    Nobody can tell whether they were exported or given to this process alone. What the machine's
+    first process has, every process has: in a container nothing needs repeating. Neither does a
+    volume at its default place.
+
+    Returns:
+        By name; None stands for a database URL with a password, which is not to be printed.
+    """
+    env = os.environ if environment is None else environment
+    everywhere = _environment_of(first_process)
+    found: dict[str, str | None] = {}
+    url, root = env.get(STORAGE_VARIABLE), _volume_root(env)
+    if url and url != everywhere.get(STORAGE_VARIABLE):
+        found[STORAGE_VARIABLE] = None if re.search(r"//[^/]*:.*@|password", url) else url
+    if root.resolve() not in (_volume_root(place).resolve() for place in ({}, everywhere)):
+        found[VOLUME_VARIABLE] = str(root)
+    return found
 
 
 def child_environment(storage_url: str, settings: Settings) -> dict[str, str]:
@@ -78,3 +104,16 @@ def replace_environment(values: Mapping[str, str]) -> None:
     """Let this process have exactly the environment `values`."""
     os.environ.clear()
     os.environ.update(values)
+
+
+def _volume_root(env: Mapping[str, str]) -> Path:
+    return Path(env.get(VOLUME_VARIABLE) or _DEFAULT_VOLUME).expanduser().absolute()
+
+
+def _environment_of(process: Path) -> dict[str, str]:
+    """What a process was started with; nothing where that is not ours to read."""
+    try:
+        pairs = process.read_bytes().split(b"\0")
+    except OSError:
+        return {}
+    return dict(os.fsdecode(pair).partition("=")[::2] for pair in pairs if b"=" in pair)

@@ -18,7 +18,7 @@ import polars as pl
 import torch
 
 from atft_hpo.config.schema import Config
-from atft_hpo.data.sampling.splits import Split, date_split
+from atft_hpo.data.sampling.splits import Split
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.errors import DataError
 from atft_hpo.evaluation.metrics import Evaluation
@@ -55,6 +55,7 @@ class BacktestFiles:
 class Backtest:
     """A finished backtest."""
 
+    forecast: CheckpointForecast
     metrics: dict[str, float]
     """By the names of `evaluation.metrics`."""
     daily: DailySeries
@@ -85,7 +86,7 @@ def backtest(
     files = BacktestFiles(out)
     _write_numbers(files, evaluation)
     _write_report(files, evaluation, forecast, panel, checkpoint)
-    return Backtest(evaluation.metrics, evaluation.daily, files)
+    return Backtest(forecast, evaluation.metrics, evaluation.daily, files)
 
 
 def same_targets(config: Config, panel: Panel) -> None:
@@ -125,7 +126,7 @@ def _write_report(
         [
             tag("p", f"Backtest of {config.study.name}", class_="eyebrow"),
             tag("h1", f"{first} to {last}"),
-            tag("p", _range_note(days, _split(config, panel)), class_="lead"),
+            tag("p", _range_note(days, forecast.split), class_="lead"),
             tag("p", where),
             stats(
                 [
@@ -154,13 +155,6 @@ def _write_report(
                 [(name, f"{value:.5g}") for name, value in sorted(evaluation.metrics.items())],
             ),
         ],
-    )
-
-
-def _split(config: Config, panel: Panel) -> Split:
-    manifest = panel.manifest
-    return date_split(
-        len(panel.dates), config.split, max(manifest.horizons_days), manifest.delay_days
     )
 
 

@@ -41,6 +41,8 @@ class CheckpointForecast:
     """The checkpoint's."""
     days: range
     """Day indices of the panel."""
+    split: Split
+    """Of the panel, under that configuration."""
     table: ForecastTable
 
 
@@ -84,7 +86,7 @@ def forecast_checkpoint(
     source = SliceSource(panel, config, device)
     chosen = day_range(panel, source.split, days, allow_test=allow_test)
     table = forecast_panel(model.to(device), source, chosen, config)
-    return CheckpointForecast(config, chosen, table)
+    return CheckpointForecast(config, chosen, source.split, table)
 
 
 def day_range(panel: Panel, split: Split, days: Days, *, allow_test: bool = False) -> range:

@@ -6,6 +6,8 @@
 The search space is emptied, everything else of the trial stays: seed, runtime, objective, budget.
 """
 
+from shlex import quote
+
 from atft_hpo.config.schema import Config, Provenance
 from atft_hpo.config.toml import dump_config
 from atft_hpo.search.records import TrialRecord
@@ -57,7 +59,9 @@ def export_header(config: Config, file_name: str) -> str:
     if origin := config.provenance:
         value = "" if origin.value is None else f", {config.objective.metric} {origin.value:.4g}"
         lines.append(f"Trial {origin.trial} of study {origin.study}{value}.")
-    lines.append(f"Train:    atft-hpo train {file_name}")
+    # The file travels: where the program is on the next machine is not known.
+    lines.append(f"Train:    atft-hpo train {quote(file_name)}")
+    lines.append("          (.venv/bin/atft-hpo after make)")
     return "".join(f"# {line}".rstrip() + "\n" for line in lines) + "\n"
 
 

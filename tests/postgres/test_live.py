@@ -64,8 +64,8 @@ def test_live_view_has_a_line_per_running_trial(
         view.refresh()
         view.say("a line [that] stays")
     text = out.getvalue()
-    assert "adaptive_norm 2  2/3    +0.010  +0.020  –     +1.25   10.0k" in text
-    assert " 1      starting" in text
+    assert "adaptive_norm 2   2/3 +0.010 +0.020    –  +1.25     10.0k" in text
+    assert "\n1     starting         0:0" in text
     assert "race: 0 of 3 done · 2 running" in text
     assert "a line [that] stays" in text
 

@@ -72,13 +72,14 @@ def test_run_to_the_end_again_and_further(invoke: Invoke, study_file: Callable[.
     done = invoke("run", study, "--workers", 2)
     assert done.code == 0, done
     assert "trial 0 · baseline 1 · epoch 1/3" in done.out
-    assert "COMPLETE  2" in done.out
+    assert "COMPLETE       2  ran through" in done.out
     assert "best trial 0: sharpe 1.5" in done.out
-    assert "Best trials, validation, 1 day(s) ahead" in done.out
+    assert "Best trials, validation, 1 day ahead" in done.out
     assert "+0.0100" in done.out, "the IC of the epoch that was kept"
     assert "model.dropout = 0.1" in done.out
     assert "all 2 trials are done" in done.out
-    assert "atft-hpo export race --out best.toml" in done.out
+    assert "atft-hpo export race --out best.toml\n" in done.out
+    assert "atft-hpo resume race --trials 12 --workers 2 --device cpu\n" in done.out
     report = Path(os.environ["ATFT_HPO_VOLUME"]) / "studies" / "race" / "report.html"
     assert report.is_file()
 
@@ -88,7 +89,7 @@ def test_run_to_the_end_again_and_further(invoke: Invoke, study_file: Callable[.
     assert "all 2 trials are done" in again.out
 
     more = invoke("run", study, "--trials", 3)
-    assert "3       of 3 asked for" in more.out
+    assert "3  of 3 asked for" in more.out
     fewer = invoke("run", study, "--trials", 1)
     assert "3 trials were asked for before; a total is only ever raised" in fewer.out
 
@@ -104,18 +105,22 @@ def test_stop_worker_resume(invoke: Invoke, make_study: MakeConfig) -> None:
     assert "no new trial starts, running trials save their state" in invoke("stop", "race").out
     worker = invoke("worker", "race")
     assert worker.code == 0
-    assert "stopped by a person; atft-hpo resume race continues it" in worker.out
-    assert "stopped by a person" in invoke("status", "race").out
+    assert "no new trial starts: stopped by a person\n" in worker.out
+    assert "atft-hpo resume race --device cpu\n" in worker.out
+    stopped = invoke("status", "race").out
+    assert "stopped by a person; to continue:\n    " in stopped
+    assert stopped.endswith("atft-hpo resume race\n")
     resumed = invoke("resume", "race")
     assert "all 1 trials are done" in resumed.out
-    assert invoke("stop", "race", "--drain").out.endswith("continues it\n")
+    assert invoke("stop", "race", "--drain").out.endswith("atft-hpo resume race\n")
 
 
 def test_broken_study_is_an_error(invoke: Invoke, study_file: Callable[..., Path]) -> None:
     budget = {"trials": 9, "same_failures_stop": 1}
     done = invoke("run", study_file(script="error = 'health'", budget=budget), "--workers", 1)
     assert done.code == 5
-    assert "UNHEALTHY  1" in done.out
+    assert "UNHEALTHY       1" in done.out
+    assert "resume" not in done.out, "it would stop again"
     assert done.err.startswith("error: the first 1 trials all ended as UNHEALTHY")
 
 
@@ -159,7 +164,8 @@ def test_unknown_study_everywhere(invoke: Invoke, make_study: MakeConfig, tmp_pa
 
 
 def test_nothing_yet(invoke: Invoke, make_study: MakeConfig) -> None:
-    assert "no study yet" in invoke("status").out
+    assert invoke("status").out.startswith("no study yet; to start one:\n    ")
+    assert invoke("stop", "race").err.endswith("atft-hpo run STUDY.toml starts one\n")
     assert json.loads(invoke("status", "--json").out) == []
     make_study()
     done = invoke("export", "race", "--out", "x.toml")

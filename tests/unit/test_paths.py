@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from atft_hpo.paths import PanelPaths, RunPaths, Volume
+from atft_hpo.paths import AttemptOrigin, PanelPaths, RunPaths, Volume, run_name
 
 ROOT = Path("/volume")
 VOLUME = Volume(ROOT)
@@ -71,3 +71,13 @@ def test_graphs_of_other_settings_are_other_files() -> None:
     assert panel.graph("a" * 64).name == "graph-aaaaaaaaaaaa.npz"
     assert panel.graph("a" * 64) != panel.graph("b" * 64)
     assert panel.graph("a" * 64) not in _properties(panel).values()
+
+
+def test_a_file_tells_which_attempt_or_run_it_is_of() -> None:
+    of_trial = VOLUME.study("s-1").trial(12).attempt(3).best
+    assert AttemptOrigin.of(of_trial) == AttemptOrigin("s-1", 12, 3)
+    assert run_name(of_trial) is None
+    of_run = VOLUME.run("best").swa
+    assert run_name(of_run) == "best"
+    assert AttemptOrigin.of(of_run) is None
+    assert AttemptOrigin.of(ROOT / "x.pt") is run_name(ROOT / "x.pt") is None

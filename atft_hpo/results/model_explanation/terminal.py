@@ -2,7 +2,7 @@
 
 import polars as pl
 from rich.console import Group
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from atft_hpo.results.model_explanation.explanation import Explanation
@@ -34,7 +34,8 @@ def _heading(e: Explanation) -> Text:
 def _features(e: Explanation, count: int) -> Table:
     shown = min(count, len(e.selection))
     title = f"features: {shown} of {len(e.selection)} by selection weight"
-    table = Table("", "feature", "weight", "× equal", "std", "code", title=title)
+    numbers = _numbers("weight", "× equal", "std", "code")
+    table = Table(*_numbers(""), "feature", *numbers, title=title)
     for row in e.selection.head(shown).iter_rows(named=True):
         weight = (
             f"{row['weight']:.2%}",
@@ -47,7 +48,7 @@ def _features(e: Explanation, count: int) -> Table:
 
 
 def _families(e: Explanation) -> Table:
-    table = Table("family", "features", "weight", "× equal", title="families")
+    table = Table("family", *_numbers("features", "weight", "× equal"), title="families")
     totals = e.selection.group_by("family").agg(
         pl.len(), pl.col("weight").sum(), pl.col("relative").mean()
     )
@@ -62,7 +63,8 @@ def _lags(e: Explanation) -> Table:
         pl.col("head").is_null(), pl.col("channel").is_null()
     )
     top = rows.sort("weight", descending=True)
-    table = Table("path", "largest lags", "change without", title="attention over lags")
+    change = _numbers("change without")
+    table = Table("path", "largest lags", *change, title="attention over lags")
     mean = top.filter(path=SOFTMAX).head(TOP_LAGS).select("lag", "weight")
     named = ", ".join(f"{lag} d {weight:.1%}" for lag, weight in mean.iter_rows())
     table.add_row(SOFTMAX, named, f"{size[SOFTMAX]:.1%}")
@@ -78,8 +80,8 @@ def _lags(e: Explanation) -> Table:
 
 def _edges(e: Explanation) -> Table:
     heads = e.graph.select("layer", "head").unique(maintain_order=True).rows()
-    names = [f"layer {layer} head {head}" for layer, head in heads]
-    table = Table("edges", "count", *names, title="graph attention, × equal share")
+    names = [f"layer {layer}\nhead {head}" for layer, head in heads]
+    table = Table("edges", *_numbers("count", *names), title="graph attention, × equal share")
     types = e.graph.drop_nulls("relative").group_by("dimension", "edge_type", maintain_order=True)
     for (dimension, edge_type), rows in types:
         name = f"{edge_type} sector" if dimension == "sector" else str(edge_type)
@@ -89,19 +91,25 @@ def _edges(e: Explanation) -> Table:
 
 
 def _strengths(e: Explanation) -> Table:
-    table = Table("module", "parameter", "elements", "rms", "largest", title="strengths")
+    sizes = _numbers("elements", "rms", "largest")
+    table = Table("module", "parameter", *sizes, title="strengths")
     for row in strength_summary(e.strengths).iter_rows(named=True):
         module = row["module"] + ("" if row["on"] else " (off)")
-        sizes = (str(row["elements"]), f"{row['rms']:.3f}", f"{row['max']:.3f}")
-        table.add_row(module, row["parameter"], *sizes)
+        cells = (str(row["elements"]), f"{row['rms']:.3f}", f"{row['max']:.3f}")
+        table.add_row(module, row["parameter"], *cells)
     return table
 
 
 def _effects(e: Explanation, kind: str, title: str) -> Table:
-    table = Table("without", "1 − corr.", "RankIC", "lost", "t", title=title)
+    table = Table("without", *_numbers("1 − corr.", "RankIC", "lost", "t"), title=title)
     for row in e.effects.filter(pl.col("kind") == kind).iter_rows(named=True):
         cells = ("change", "rank_ic_without", "rank_ic_lost")
         t = row["rank_ic_lost_t"]
         numbers = ["–" if row[name] is None else f"{row[name]:.4f}" for name in cells]
         table.add_row(Text(row["name"]), *numbers, "–" if t is None else f"{t:.1f}")
     return table
+
+
+def _numbers(*heads: str) -> list[Column]:
+    """Columns that keep their digits together: where it is narrow, names give way."""
+    return [Column(head, justify="right", no_wrap=True) for head in heads]

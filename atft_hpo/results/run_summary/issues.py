@@ -122,7 +122,7 @@ def _skipped_days(history: Sequence[EpochReport]) -> Iterator[Issue]:
             f"{plural(round(skipped), 'validation day')} had no usable correlation and were left "
             f"out; up to {number(days, 0)} days were scored.",
             "too few stocks with a label, or a constant forecast on those days; "
-            "see `atft-hpo panel describe`",
+            "the command `panel describe` shows what the panel holds",
         )
 
 
@@ -185,7 +185,7 @@ def _leak_alarm(config: Config, result: TrainingResult) -> Iterator[Issue]:
             yield Issue(
                 f"{metric} = {found:.3f} is above {limit}: on daily prices that is a leak alarm, "
                 "not a success.",
-                "run `atft-hpo panel describe` and look at its leak alarms; "
+                "look at the leak alarms of the command `panel describe`; "
                 "check data.delay_days and any column computed over the full period",
             )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 from sqlalchemy import Connection, RowMapping, text
 
@@ -116,12 +116,16 @@ def open_view(database: Database, study: str, console: Console) -> Iterator[Live
 def status_view(status: StudyStatus) -> RenderableType:
     """Running trials, if any, and a line of counts."""
     counts = Text(counts_line(status), no_wrap=True)
-    if not status.running:
-        return counts
-    table = Table(*_COLUMNS, box=None)
+    return Group(running_table(status), counts) if status.running else counts
+
+
+def running_table(status: StudyStatus) -> Table:
+    """One line per running trial; where it is narrow, its name gives way, not its numbers."""
+    numbers = [Column(head, justify="right", no_wrap=True) for head in _COLUMNS[2:]]
+    table = Table(*_COLUMNS[:2], *numbers, box=None, collapse_padding=True, pad_edge=False)
     for trial in status.running:
         table.add_row(*_cells(trial))
-    return Group(table, counts)
+    return table
 
 
 def counts_line(status: StudyStatus) -> str:

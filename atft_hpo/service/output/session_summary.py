@@ -1,16 +1,25 @@
 """What is said when an agent goes home: outcomes, the best trial, its files, what to do next."""
 
-from rich.console import Console
-from rich.table import Table
+import os
+from pathlib import Path
 
+from rich.console import Console
+from rich.table import Column, Table
+
+from atft_hpo.config.settings import Device
+from atft_hpo.config.shell import shell_command, withheld
+from atft_hpo.paths import Volume
+from atft_hpo.results.console import print_whole, say
 from atft_hpo.results.lines import signed
 from atft_hpo.results.study_report.facts import best_epoch, study_facts
 from atft_hpo.results.study_report.paired_trials import against, base_trial
 from atft_hpo.results.study_report.report import write_report
+from atft_hpo.results.wording import plural
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.search.records import StudyRecord
 from atft_hpo.service.agent.agent import Farewell
 from atft_hpo.service.database.connection import Database
+from atft_hpo.service.queue.operator import STOPPED
 from atft_hpo.service.studies.load import load_study
 from atft_hpo.training.phases.objective import objective_series
 
@@ -18,17 +27,26 @@ LEADING_TRIALS = 5
 _METRICS = {
     "IC": ("ic", 4),
     "RankIC": ("rank_ic", 4),
-    "RankIC t": ("rank_ic_t", 2),
-    "pure RankIC": ("pure_rank_ic", 4),
-    "Sharpe net": ("sharpe", 2),
-    "gross": ("sharpe_gross", 2),
+    "RankIC\nt": ("rank_ic_t", 2),
+    "pure\nRankIC": ("pure_rank_ic", 4),
+    "Sharpe\nnet": ("sharpe", 2),
+    "Sharpe\ngross": ("sharpe_gross", 2),
     "turnover": ("turnover", 2),
 }
-"""Columns: the metric and its decimals."""
+"""Columns: the metric and its decimals. Together they fit into 80 characters."""
 
 
-def close_session(database: Database, name: str, farewell: Farewell, console: Console) -> None:
+def close_session(
+    database: Database,
+    name: str,
+    farewell: Farewell,
+    console: Console,
+    device: Device = "auto",
+    workers: int | None = None,
+) -> None:
     """Print how the study stands, and write its report when it has come to its end.
+
+    `device` and `workers` as this session was asked for them: the commands to try next repeat them.
 
     Raises:
         VolumeError: the report cannot be written.
@@ -36,19 +54,21 @@ def close_session(database: Database, name: str, farewell: Farewell, console: Co
     study = load_study(database, name)
     console.print(outcome_table(study))
     if study.best() is not None:
-        console.print(leading_table(study))
+        print_whole(console, leading_table(study))
     lines = [*best_lines(study), *epoch_lines(study)]
     if study.trials and not farewell.interrupted:
         report = write_report(study, database.volume.study(name).report)
         lines.append(f"report         {report}")
-    lines += ["", *standing_lines(study, farewell), *next_lines(study)]
+    lines += ["", *standing_lines(study, farewell)]
+    lines += next_lines(study, farewell, database.volume, device, workers)
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(console, line)
 
 
 def outcome_table(study: StudyRecord) -> Table:
     """Trials by outcome, with what each means."""
-    table = Table("outcome", "trials", "meaning", box=None, title=f"Study {study.name}")
+    trials = Column("trials", justify="right")
+    table = Table("outcome", trials, "meaning", box=None, title=f"Study {study.name}")
     for outcome in Outcome:
         count = sum(trial.outcome is outcome for trial in study.trials)
         if count:
@@ -64,12 +84,15 @@ def outcome_table(study: StudyRecord) -> Table:
 def leading_table(study: StudyRecord) -> Table:
     """The best COMPLETE trials with the validation metrics of the epoch that was kept.
 
-    "t, base": of the paired daily difference to the base configuration in the objective's series.
+    "t, to base": of the paired daily difference to the base configuration, in the objective's
+    series.
     """
     objective = study.config.objective
-    title = f"Best trials, validation, {objective.horizon_days} day(s) ahead"
+    title = f"Best trials, validation, {plural(objective.horizon_days, 'day')} ahead"
     base, series = base_trial(study), objective_series(objective)
-    table = Table("trial", objective.metric, "t, base", *_METRICS, box=None, title=title)
+    heads = ("trial", objective.metric, "t,\nto base", *_METRICS)
+    columns = (Column(head, justify="right", vertical="bottom", no_wrap=True) for head in heads)
+    table = Table(*columns, box=None, title=title, collapse_padding=True, pad_edge=False)
     done = [t for t in study.trials if t.outcome is Outcome.COMPLETE and t.value is not None]
     for trial in sorted(done, key=lambda t: -(t.value or 0.0))[:LEADING_TRIALS]:
         kept = best_epoch(trial, study.config)
@@ -123,19 +146,34 @@ def standing_lines(study: StudyRecord, farewell: Farewell) -> list[str]:
     return []
 
 
-def next_lines(study: StudyRecord) -> list[str]:
-    """The three commands to try next."""
-    name = study.name
-    if study.best() is None:
-        commands = [f"status {name}", f"report {name}", f"resume {name}"]
+def next_lines(
+    study: StudyRecord,
+    farewell: Farewell,
+    volume: Volume,
+    device: Device = "auto",
+    workers: int | None = None,
+) -> list[str]:
+    """The commands to try next, each on a line to be pasted."""
+    best, name = study.best(), study.name
+    if best is None:
+        commands = [shell_command("status", name), shell_command("report", name)]
     else:
-        more = study.target_trials + 10
+        taken = volume.run("best").root.exists()
+        out = str(_writable(volume) / (f"{name}-{best.number}.toml" if taken else "best.toml"))
         commands = [
-            f"export {name} --out best.toml",
-            "train best.toml",
-            f"resume {name} --trials {more}",
+            shell_command("export", name, "--out", out),
+            shell_command("train", out, device=device),
         ]
-    return ["next:", *(f"    atft-hpo {command}" for command in commands)]
+    done = sum(trial.outcome is not None for trial in study.trials)
+    more = ["--trials", str(study.target_trials + 10)] if done >= study.target_trials else []
+    if farewell.stop is None or farewell.stop.reason == STOPPED:
+        commands.append(shell_command("resume", name, *more, device=device, workers=workers))
+    return [f"next{withheld()}:", *(f"    {command}" for command in commands)]
+
+
+def _writable(volume: Volume) -> Path:
+    """The current directory, or the volume where that is not ours to write, as in a container."""
+    return Path() if os.access(Path.cwd(), os.W_OK) else volume.root
 
 
 def _plain(value: object) -> str:

@@ -2,11 +2,15 @@
 
 from sqlalchemy import Connection, RowMapping, and_, select, update
 
+from atft_hpo.config.shell import shell_command
 from atft_hpo.errors import StudyError
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.service.database.connection import Database
 from atft_hpo.service.database.tables import study_table, trial_table
 from atft_hpo.service.queue.transitions import finish
+
+STOPPED = "stopped by a person"
+"""Why a study stops when someone says so; resuming it continues it."""
 
 
 def request_cancel(database: Database, study: str, number: int) -> str:
@@ -26,7 +30,8 @@ def request_cancel(database: Database, study: str, number: int) -> str:
             .one_or_none()
         )
         if trial is None:
-            raise StudyError(f"study {study!r} has no trial {number}; see atft-hpo status {study}")
+            status = shell_command("status", study)
+            raise StudyError(f"study {study!r} has no trial {number}; see {status}")
         if trial["state"] == "finished":
             raise StudyError(f"trial {number} of {study!r} is finished: {trial['outcome']}")
         connection.execute(update(trial_table).where(where).values(cancel_requested=True))
@@ -39,7 +44,7 @@ def request_cancel(database: Database, study: str, number: int) -> str:
 
 def request_stop(database: Database, study: str, mode: str) -> None:
     """Start no new trial (`drain`), interrupt the running ones too (`now`), or go on again ('')."""
-    reason = f"stopped by a person; atft-hpo resume {study} continues it" if mode else ""
+    reason = STOPPED if mode else ""
 
     def work(connection: Connection) -> None:
         lock_study(connection, study)
@@ -62,6 +67,7 @@ def lock_study(connection: Connection, study: str) -> RowMapping:
     row = connection.execute(statement).mappings().one_or_none()
     if row is None:
         names = connection.execute(select(study_table.c.name).order_by("name")).scalars().all()
-        known = f"known: {', '.join(names)}" if names else "atft-hpo run STUDY.toml starts one"
+        start = shell_command("run", "STUDY.toml")
+        known = f"known: {', '.join(names)}" if names else f"{start} starts one"
         raise StudyError(f"no study named {study!r} in this database; {known}")
     return row

@@ -68,8 +68,8 @@ def check_inputs(model: ATFT, batch: Batch, families: Mapping[str, Sequence[int]
     dead = [n for n, e in zip(families, effects, strict=True) if not e > MIN_EFFECT * spread]
     if dead:
         raise HealthGateError(
-            f"input families {', '.join(sorted(dead))} do not move the forecast; check "
-            "`atft-hpo panel describe`, or leave them out"
+            f"input families {', '.join(sorted(dead))} do not move the forecast; see "
+            "what they hold (the command panel describe), or leave them out"
         )
 
 

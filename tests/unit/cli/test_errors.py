@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from atft_hpo.config.shell import program
 from atft_hpo.errors import ConfigError
 
 Invoke = Callable[..., Any]
@@ -66,6 +67,10 @@ def test_usage_error_is_code_2(invoke: Invoke) -> None:
     assert invoke("run").code == 2
     assert invoke("nonsense").code == 2
     assert invoke("run", QUICKSTART, "--trials", "0").code == 2
+
+
+def test_usage_errors_name_a_command_that_can_be_pasted(invoke: Invoke) -> None:
+    assert f"Try '{program()} run --help' for help." in invoke("run").err
 
 
 def fail_with(error: Exception) -> Callable[..., Any]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -81,9 +82,17 @@ def test_train_evaluate_predict_backtest(invoke: Invoke, config: Path, tmp_path:
     assert "choose another --name" in invoke("train", config, "--max-epochs", "1").err
     assert invoke("train", config, "--max-epochs", "1", "--name", "short").code == 0
 
+    assert f"checkpoint  {run.best}\n" in trained.out
     metrics = json.loads(invoke("evaluate", run.best, "--json").out)
+    assert {"ic", "rank_ic_t", "icir", "sharpe_daily", "ic_5d", "icir_5d"} <= metrics.keys()
     history = pl.read_parquet(run.metrics)
     assert any(np.isclose(metrics["ic"], value, rtol=1e-5) for value in history["ic"])
+
+    screen = invoke("evaluate", run.best).out
+    assert f"checkpoint  {run.best}\nfrom        run tiny\n" in screen
+    assert "1 d*      5 d" in screen
+    assert f"{metrics['rank_ic']:+.4f}  {metrics['rank_ic_5d']:+.4f}\n" in screen
+    assert "icir" not in screen
 
     out = tmp_path / "forecasts.parquet"
     assert invoke("predict", run.best, "--out", out).code == 0
@@ -93,7 +102,21 @@ def test_train_evaluate_predict_backtest(invoke: Invoke, config: Path, tmp_path:
     assert "test range" in refused.err
     done = invoke("backtest", run.best, "--out", tmp_path / "backtest")
     assert done.code == 0
+    assert done.out.startswith(screen), "the same table"
     assert Path(done.out.splitlines()[-1]).is_file()
+
+
+def test_an_undefined_metric_is_null(
+    invoke: Invoke, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert invoke("train", config, "--max-epochs", "1").code == 0
+    found = SimpleNamespace(metrics={"ic": 0.25, "sharpe": float("nan")})
+    monkeypatch.setattr("atft_hpo.training.forecasting.forecast.evaluate_table", lambda *_: found)
+    best = RunPaths(tmp_path / "volume" / "runs" / "tiny").best
+    told = invoke("evaluate", best, "--json").out
+    assert told == '{\n  "ic": 0.25,\n  "sharpe": null\n}\n'
+    sharpe = next(line for line in invoke("evaluate", best).out.splitlines() if "Sharpe, n" in line)
+    assert sharpe.split()[-2:] == ["–", "–"]
 
 
 def test_features_from_prices(invoke: Invoke, tmp_path: Path) -> None:

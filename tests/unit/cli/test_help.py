@@ -41,7 +41,7 @@ def test_every_help_page_imports_nothing_heavy(helped: subprocess.CompletedProce
 def test_every_command_has_a_help_page_that_says_what_it_does(
     helped: subprocess.CompletedProcess[str],
 ) -> None:
-    pages = helped.stdout.split("Usage: atft-hpo")[1:]
+    pages = helped.stdout.split("Usage: ")[1:]
     assert len(pages) == len(COMMANDS)
     for command, page in zip(COMMANDS, pages, strict=True):
         first_words = page.split("\n\n")[1].strip()
@@ -49,7 +49,7 @@ def test_every_command_has_a_help_page_that_says_what_it_does(
 
 
 def test_list_of_commands_is_not_cut_off(helped: subprocess.CompletedProcess[str]) -> None:
-    assert "..." not in helped.stdout.split("Usage: atft-hpo")[1].partition("Commands:")[2]
+    assert "..." not in helped.stdout.split("Usage: ")[1].partition("Commands:")[2]
 
 
 def test_module_is_the_command() -> None:

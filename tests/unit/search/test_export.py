@@ -66,7 +66,8 @@ def test_header_names_question_trial_and_command(
     assert header == (
         "# Question: Which?\n"
         "# Trial 7 of study tiny, sharpe 1.25.\n"
-        "# Train:    atft-hpo train best.toml\n\n"
+        "# Train:    atft-hpo train best.toml\n"
+        "#           (.venv/bin/atft-hpo after make)\n\n"
     )
 
 

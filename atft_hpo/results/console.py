@@ -1,0 +1,24 @@
+"""Lines and tables on a terminal of any width, or in a pipe: nothing is cut off."""
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+_NO_LIMIT = 10_000
+
+
+def say(console: Console, line: str) -> None:
+    """A line as it is: not broken inside a path or a command, which may be pasted."""
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_whole(console: Console, table: Table) -> None:
+    """A table with every cell in full; a terminal that is narrower wraps its lines."""
+    free = console.options.update(max_width=_NO_LIMIT)
+    width, needed = console.width, Measurement.get(console, free, table).maximum
+    if needed <= width:
+        console.print(table)
+        return
+    console.width = needed
+    console.print(table)
+    console.width = width
