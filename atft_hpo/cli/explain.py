@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from atft_hpo.cli.common import Data, Device, Json, console, read_machine
-from atft_hpo.cli.model import (
+from atft_hpo.cli.checkpoint_options import (
     AllowTest,
     Checkpoint,
     DaysOption,
@@ -18,6 +17,7 @@ from atft_hpo.cli.model import (
     panel_of,
     torch_device,
 )
+from atft_hpo.cli.common import Data, Device, Json, console, read_machine
 
 
 def register(app: typer.Typer) -> None:

@@ -31,7 +31,7 @@ def export(
     The `train` command reproduces the trial from it.
     """
     from atft_hpo.config.shell import shell_command
-    from atft_hpo.service.output.export_file import export_trial
+    from atft_hpo.service.studies.export_file import export_trial
     from atft_hpo.service.studies.load import load_study
 
     settings = read_machine()
@@ -65,7 +65,7 @@ def dashboard(
     ] = "127.0.0.1",
 ) -> None:
     """Serve optuna-dashboard on the same database."""
-    from atft_hpo.service.output.dashboard import serve
+    from atft_hpo.service.display.dashboard import serve
 
     serve(open_storage(read_machine()), host, port, typer.echo)
 

@@ -109,7 +109,7 @@ def status(
 
     from atft_hpo.config.shell import shell_command, withheld
     from atft_hpo.results.console import print_whole, say
-    from atft_hpo.service.output.live import counts_line, running_table
+    from atft_hpo.service.display.live import counts_line, running_table
     from atft_hpo.service.queue.operator import STOPPED
     from atft_hpo.service.studies.status import as_json, read_all, read_status
 
@@ -179,8 +179,8 @@ def _work(
     from atft_hpo.errors import StudyError
     from atft_hpo.results.console import say
     from atft_hpo.service.agent.session import work_on
-    from atft_hpo.service.output.live import open_view
-    from atft_hpo.service.output.session_summary import close_session
+    from atft_hpo.service.display.live import open_view
+    from atft_hpo.service.display.session_summary import close_session
 
     view = open_view(database, study.name, out)
     farewell = work_on(database, settings, study, workers, partial(say, out), view)

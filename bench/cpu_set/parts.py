@@ -49,13 +49,13 @@ class Outcome:
 
 
 PARTS: Mapping[str, Part] = {
-    "step": Part("A training step", "bench.epoch.step", ("--stocks", "200,1000")),
-    "validation": Part("Validation", "bench.epoch.validation"),
-    "epoch_end": Part("The end of an epoch", "bench.epoch.end"),
+    "step": Part("A training step", "bench.training_speed.step", ("--stocks", "200,1000")),
+    "validation": Part("Validation", "bench.training_speed.validation"),
+    "epoch_end": Part("The end of an epoch", "bench.training_speed.end"),
     "search": Part("The search", "bench.search"),
     "startup": Part("A trial's start", "bench.search.startup"),
     "pack": Part("Packing", "bench.panel.pack", ("--scale", "tenth")),
-    "selection": Part("Variable selection", "bench.epoch.selection"),
+    "selection": Part("Variable selection", "bench.training_speed.selection"),
     "pruner": Part("Pruning", "bench.pruner"),
 }
 """By name, in the order in which they run."""

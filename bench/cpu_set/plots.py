@@ -19,8 +19,8 @@ from atft_hpo.results.study_report.theme import (
     styled,
 )
 from bench.cpu_set.parts import Outcome
-from bench.epoch import step, validation
 from bench.search import cost, startup
+from bench.training_speed import step, validation
 
 Result = Mapping[str, Any]
 HEIGHT = 320

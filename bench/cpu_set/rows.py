@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from atft_hpo.config.search_schema import PrunerConfig
-from bench.epoch import step, validation
 from bench.panel import pack
 from bench.pruner.rules import phase_aware_name
 from bench.search import cost, startup
+from bench.training_speed import step, validation
 
 Result = Mapping[str, Any]
 """A program's JSON."""

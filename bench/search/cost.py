@@ -17,8 +17,8 @@ from atft_hpo.config.schema import Config
 from atft_hpo.config.search_schema import Choices, Domain, FloatRange
 from atft_hpo.config.settings import Settings
 from atft_hpo.service.database.connection import open_database
+from atft_hpo.service.display.live import PlainView
 from atft_hpo.service.optuna_bridge.ask import Asker
-from atft_hpo.service.output.live import PlainView
 from atft_hpo.service.studies.study import OpenStudy, create_or_continue
 from bench.search.history import steps_of, write_history
 from bench.search.trials import run_trial

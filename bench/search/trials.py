@@ -19,9 +19,9 @@ from sqlalchemy import Connection, update
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.service.database.connection import Database
 from atft_hpo.service.database.tables import epoch_table
+from atft_hpo.service.display.live import PlainView
 from atft_hpo.service.optuna_bridge.ask import Asker
 from atft_hpo.service.optuna_bridge.tell import tell_finished
-from atft_hpo.service.output.live import PlainView
 from atft_hpo.service.queue.leases import Claim, LeaseTimes, claim, conclude, note_started, renew
 from atft_hpo.service.studies.study import OpenStudy
 from atft_hpo.service.trial.assignment import read_assignment

@@ -9,9 +9,9 @@ from rich.live import Live
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.service.database.connection import Database
 from atft_hpo.service.database.fencing import TrialStop
+from atft_hpo.service.display.live import LiveView, PlainView, open_view
 from atft_hpo.service.optuna_bridge.ask import Asker
 from atft_hpo.service.optuna_bridge.tell import tell_finished
-from atft_hpo.service.output.live import LiveView, PlainView, open_view
 from atft_hpo.service.queue.leases import Claim, conclude
 
 pytestmark = pytest.mark.postgres

@@ -11,7 +11,7 @@ from rich.console import Console
 from atft_hpo.config.settings import read_settings
 from atft_hpo.service.agent.agent import Agent
 from atft_hpo.service.database.connection import open_database
-from atft_hpo.service.output.live import open_view
+from atft_hpo.service.display.live import open_view
 from atft_hpo.service.process.launchers import LocalLauncher, Place
 from atft_hpo.service.queue.leases import LeaseTimes
 from atft_hpo.service.studies.study import open_study

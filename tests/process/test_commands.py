@@ -21,8 +21,8 @@ from atft_hpo.config.toml import dump_config
 from atft_hpo.errors import ConfigError
 from atft_hpo.service.agent.agent import Farewell
 from atft_hpo.service.database.connection import Database
-from atft_hpo.service.output.dashboard import make_dashboard, serve
-from atft_hpo.service.output.session_summary import close_session
+from atft_hpo.service.display.dashboard import make_dashboard, serve
+from atft_hpo.service.display.session_summary import close_session
 from atft_hpo.service.process.launchers import LocalLauncher
 
 pytestmark = pytest.mark.postgres

@@ -6,8 +6,8 @@
 
 The fused form keeps only its inputs for the backward pass, recomputes the rest there, and works in
 place, a few tokens at a time: a third of the time of the plain form under autograd
-(`bench.epoch.selection`). It takes added channels: further inputs of each network. B counts tokens,
-c a network's inputs.
+(`bench.training_speed.selection`). It takes added channels: further inputs of each network. B
+counts tokens, c a network's inputs.
 
 Source: Lim et al. 2021, equations 2–5. Nothing stands between W₁ and W₄ there (dropout acts on the
 selection weights here), so their product is formed first. Tokens are the innermost axis, so that

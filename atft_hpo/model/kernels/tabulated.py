@@ -10,7 +10,7 @@ outermost cells). Gradients reach the networks through the knots.
 The interpolation is part of the model, the same in training and in use. Its distance from the
 networks themselves is 1.2e-3 (rms, where they spread by .54; three times that with weights thrice
 as large as at the start). Always float32 or float64. A term costs about .06 µs with its gradients
-at H = 16 on one core, the network itself .6 µs (`bench.epoch.selection`). B counts
+at H = 16 on one core, the network itself .6 µs (`bench.training_speed.selection`). B counts
 tokens.
 """
 

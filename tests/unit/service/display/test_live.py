@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from atft_hpo.service.output.live import running_table
+from atft_hpo.service.display.live import running_table
 from atft_hpo.service.studies.status import RunningTrial, StudyStatus
 
 

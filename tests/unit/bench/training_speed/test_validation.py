@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from atft_hpo.config.toml import load_config, with_values
-from bench.epoch import validation
+from bench.training_speed import validation
 
 SMALL = {
     "data.features.limit": 12, "graph.window_days": 20, "slices.days": 40,

@@ -1,7 +1,7 @@
 """How much of an epoch does validation take?
 
-    python -m bench.epoch.validation                             # 64 stocks, first and third phase
-    python -m bench.epoch.validation --stocks 200 --phases gat,augmentation --json FILE
+    python -m bench.training_speed.validation              # 64 stocks, first and third phase
+    python -m bench.training_speed.validation --stocks 200 --phases gat,augmentation --json FILE
 
 Real epochs (`training.run.loop`) of the model of studies/jpx_full.toml with its slices, on a random
 panel with its features: as many days as the seed's, so that training and validation range have

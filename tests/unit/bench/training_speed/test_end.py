@@ -8,7 +8,7 @@ import torch
 from atft_hpo.config.toml import load_config, with_values
 from atft_hpo.evaluation.metrics import evaluate_forecast
 from atft_hpo.training.state.checkpoint import load_checkpoint
-from bench.epoch import end
+from bench.training_speed import end
 
 SMALL = {
     "data.features.limit": 12, "graph.window_days": 20, "slices.days": 40,

@@ -1,7 +1,7 @@
 """How fast is one training step of the full model, against windows and against the machine?
 
-    python -m bench.epoch.step                                   # 200, 1,000 and 4,000 stocks
-    python -m bench.epoch.step --stocks 200 --threads 1 --json FILE
+    python -m bench.training_speed.step                    # 200, 1,000 and 4,000 stocks
+    python -m bench.training_speed.step --stocks 200 --threads 1 --json FILE
 
 The model of studies/jpx_full.toml (hidden 64, lookback 60, 395 features, 4 horizons, 5 quantiles),
 everything on, on random panels: forward, losses balanced, backward, optimiser. Per stock count, in

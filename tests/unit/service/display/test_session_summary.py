@@ -13,7 +13,7 @@ from atft_hpo.paths import Volume
 from atft_hpo.results.study_report.paired_trials import against
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.service.agent.agent import Farewell
-from atft_hpo.service.output.session_summary import epoch_lines, leading_table, next_lines
+from atft_hpo.service.display.session_summary import epoch_lines, leading_table, next_lines
 from atft_hpo.service.queue.budget import StudyStop
 from atft_hpo.service.queue.operator import STOPPED
 

@@ -1,6 +1,6 @@
 """How fast is variable selection against the plain form, and how far is its interpolation off?
 
-    python -m bench.epoch.selection [--features 250] [--fan-columns 25] [--hidden 16]
+    python -m bench.training_speed.selection [--features 250] [--fan-columns 25] [--hidden 16]
                                     [--tokens 4096] [--threads 1] [--json FILE]
 
 Tokens (live stock-days) per second, forward and backward, all networks and both channel sets on:
@@ -122,7 +122,7 @@ def _seconds(form: Callable[[], None]) -> float:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m bench.epoch.selection",
+        prog="python -m bench.training_speed.selection",
         description=__doc__.splitlines()[0] if __doc__ else None,
     )
     parser.add_argument("--features", type=int, default=250)

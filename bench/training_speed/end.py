@@ -1,7 +1,7 @@
 """How long does the end of an epoch keep the host, while a GPU has nothing to do?
 
-    python -m bench.epoch.end                  # metrics and files at the seed's scale
-    python -m bench.epoch.end --threads 1 --json FILE
+    python -m bench.training_speed.end                  # metrics and files at the seed's scale
+    python -m bench.training_speed.end --threads 1 --json FILE
 
 Random forecasts and labels of 448 validation days × 1,959 stocks × 4 horizons with 33 sectors and
 8 styles, and a state of the model of studies/jpx_full.toml with as many epochs behind it as its
