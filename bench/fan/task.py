@@ -144,7 +144,7 @@ def standardise(series: Series, rows: int) -> np.ndarray:
                 f"column {name!r} is constant in the {rows:,} rows its scale is fitted on; "
                 "leave it out, or use --scaling all"
             )
-    return (series.values_NC - fitted_NC.mean(axis=0)) / fitted_NC.std(axis=0)
+    return np.asarray((series.values_NC - fitted_NC.mean(axis=0)) / fitted_NC.std(axis=0))
 
 
 def choose_k(series: Series) -> tuple[int, str]:

@@ -34,7 +34,7 @@ def correctness(bench: Bench) -> None:
     panel, here = tiny.panel(), torch.device("cpu")
     result: dict[str, Any] = {}
 
-    def keep(name: str, value: float | bool, right: bool) -> None:
+    def keep(name: str, value: float | bool | None, right: bool) -> None:
         result[name] = value
         result["failed"] = [*result.get("failed", []), *([] if right else [name])]
         bench.keep("correctness", result)
@@ -77,7 +77,7 @@ def _forecast_and_gradient(
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in run.model.parameter_groups()["strengths"]:
-            parameter += 0.1 * torch.randn(parameter.shape, generator=generator).to(device)
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator).to(device))
     batch = run.source.batch(run.source.whole_slices(run.source.split.train, 20)[1])
     with torch.no_grad(), precision(config, device):
         point_SNQ = run.model(batch).point_SNQ

@@ -78,7 +78,8 @@ def write_panel(out: Path, days: int, stocks: int, config: DataConfig, seed: int
 def _returns(days: int, stocks: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """[D, N]: half of the variance is a factor of the sector."""
     factor_DN = rng.standard_normal((days, SECTORS))[:, np.arange(stocks) % SECTORS]
-    return DAILY_STD * (factor_DN + rng.standard_normal((days, stocks))) / np.sqrt(2.0)
+    both_DN = factor_DN + rng.standard_normal((days, stocks))
+    return np.asarray(DAILY_STD * both_DN / np.sqrt(2.0))
 
 
 def _targets(close_DN: NDArray[np.float64], config: DataConfig) -> NDArray[np.float32]:

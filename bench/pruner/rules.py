@@ -5,6 +5,7 @@ rule(trial, epochs_by_trial)        # whether to end the trial now
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import optuna
 
@@ -52,10 +53,10 @@ def rules() -> dict[str, Callable[[], Rule]]:
     compared: dict[str, Callable[[], Rule]] = {"none": lambda: lambda trial, epochs: False}
     for kind in ("median", "percentile", "halving", "hyperband"):
         config = PrunerConfig(kind=kind, keep_share=0.75 if kind == "percentile" else 0.5)
-        compared[kind + (" .75" if kind == "percentile" else "")] = lambda c=config: stock(c)
+        compared[kind + (" .75" if kind == "percentile" else "")] = partial(stock, config)
     for keep, min_t in ((0.5, 1.0), (0.5, 2.0), (0.5, 2.5), (0.5, 3.0), (0.75, 1.0), (0.75, 2.0)):
         config = PrunerConfig(keep_share=keep, min_t=min_t)
-        compared[phase_aware_name(config)] = lambda c=config: ours(c)
+        compared[phase_aware_name(config)] = partial(ours, config)
     return compared
 
 

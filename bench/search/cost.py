@@ -78,5 +78,5 @@ def _distribution(domain: Domain) -> Any:
             [json.dumps(list(c)) if isinstance(c, tuple) else c for c in domain.choices]
         )
     kind = FloatDistribution if isinstance(domain, FloatRange) else IntDistribution
-    step = {} if domain.step is None else {"step": domain.step}
-    return kind(domain.low, domain.high, log=domain.log, **step)
+    left_out = {"step"} if domain.step is None else set()
+    return kind(**domain.model_dump(include={"low", "high", "log", "step"} - left_out))

@@ -19,7 +19,8 @@ from sqlalchemy import Connection, Table, insert, text
 from atft_hpo.config.schema import Config
 from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.evaluation.series import DailySeries
-from atft_hpo.service.database.epoch_rows import encode_daily, encode_facts
+from atft_hpo.service.database.epoch_rows import encode_facts
+from atft_hpo.service.database.series_bytes import encode_daily
 from atft_hpo.service.database.tables import attempt_table, epoch_table, trial_table
 from atft_hpo.service.studies.study import OpenStudy
 from atft_hpo.training.phases.epoch_report import STEPS_PER_PHASE, EpochReport
@@ -82,7 +83,7 @@ def _optuna_trials(
     numbers: Sequence[int], skills: Sequence[float], rng: np.random.Generator,
 ) -> list[int]:  # fmt: skip
     now = datetime.now(UTC).replace(tzinfo=None)
-    trials: Table = models.TrialModel.__table__  # type: ignore[assignment]
+    trials: Table = models.TrialModel.__table__
     rows = [
         {
             "number": number, "study_id": study.optuna_id, "state": TrialState.COMPLETE,

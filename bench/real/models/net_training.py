@@ -38,7 +38,7 @@ def train_net(name: str, task: Task) -> Scores:
     generator = torch.Generator().manual_seed(task.seed)
     source = SliceSource(task.panel, slice_config(task), task.device)
     net = NETS[name](len(task.panel.feature_names), task.horizons).to(task.device)
-    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY))  # type: ignore[no-untyped-call]
+    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY))
     optimizer = torch.optim.AdamW(net.parameters(), lr=LR, weight_decay=WEIGHT_DECAY)
     steps = task.setup.profile.net_steps
     schedule = torch.optim.lr_scheduler.OneCycleLR(
