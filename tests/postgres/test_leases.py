@@ -19,7 +19,7 @@ from atft_hpo.service.queue.leases import (
     renew,
     requeue,
 )
-from atft_hpo.service.queue.operator import request_cancel, request_stop
+from atft_hpo.service.queue.operator import STOPPED, request_cancel, request_stop
 
 pytestmark = pytest.mark.postgres
 TIMES = LeaseTimes()
@@ -213,7 +213,7 @@ def test_stop_starts_nothing_and_says_why(
     request_stop(database, "race", "now")
     found = idle(database)
     assert found.stop is not None
-    assert "atft-hpo resume race" in found.stop.reason
+    assert found.stop.reason == STOPPED
     assert not found.over
     assert renew(database, [lease], TIMES).stop_mode == "now"
     requeue(database, lease, "stopped")
