@@ -1,6 +1,7 @@
 """The `atft-hpo` command and its boundary: which errors are one line, which exit code they have."""
 
 import errno
+import io
 import sys
 from typing import Annotated
 
@@ -55,6 +56,9 @@ _debug: list[bool] = []
 
 def main() -> None:
     """Run the command of this process's arguments and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without some sign shows another
+            stream.reconfigure(errors="replace")
     try:
         app(prog_name=program())
     except AtftHpoError as error:

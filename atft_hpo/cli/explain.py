@@ -49,6 +49,7 @@ def explain(
     """
     from json import dumps
 
+    from atft_hpo.results.console import print_whole
     from atft_hpo.results.model_explanation.explain import explain as explain_checkpoint
     from atft_hpo.results.model_explanation.explain import write_explanation
     from atft_hpo.results.model_explanation.terminal import explanation_tables
@@ -68,5 +69,5 @@ def explain(
     if json:
         typer.echo(dumps(found.summary() | {"files": [str(file) for file in files]}, indent=2))
         return
-    console().print(explanation_tables(found))
+    print_whole(console(), explanation_tables(found))
     typer.echo(str(files[0]))

@@ -77,8 +77,9 @@ def describe(
     if json:
         typer.echo(description.model_dump_json(indent=2))
     else:
+        from atft_hpo.results.console import print_whole
         from atft_hpo.results.panel_description.terminal import description_tables
 
-        console().print(description_tables(description))
+        print_whole(console(), description_tables(description))
     if description.leaks:
         raise typer.Exit(3)

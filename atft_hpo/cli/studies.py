@@ -127,7 +127,7 @@ def status(
         if one.running:
             print_whole(out, running_table(one))
         say(out, counts_line(one))
-        if one.stop_reason == STOPPED:
+        if one.stop_reason.startswith(STOPPED):
             say(out, f"{STOPPED}; to continue{withheld()}:")
             say(out, f"    {shell_command('resume', one.name)}")
         elif one.stop_reason:

@@ -60,8 +60,7 @@ def variables_to_repeat(
     """Variables without which another shell would find another volume or database than this.
 
     Nobody can tell whether they were exported or given to this process alone. What the machine's
-    first process has, every process has: in a container nothing needs repeating. Neither does a
-    volume at its default place.
+    first process has, every process has: in a container nothing needs repeating.
 
     Returns:
         By name; None stands for a database URL with a password, which is not to be printed.
@@ -69,11 +68,11 @@ def variables_to_repeat(
     env = os.environ if environment is None else environment
     everywhere = _environment_of(first_process)
     found: dict[str, str | None] = {}
-    url, root = env.get(STORAGE_VARIABLE), _volume_root(env)
+    url, root = env.get(STORAGE_VARIABLE), env.get(VOLUME_VARIABLE)
     if url and url != everywhere.get(STORAGE_VARIABLE):
         found[STORAGE_VARIABLE] = None if re.search(r"//[^/]*:.*@|password", url) else url
-    if root.resolve() not in (_volume_root(place).resolve() for place in ({}, everywhere)):
-        found[VOLUME_VARIABLE] = str(root)
+    if root and root != everywhere.get(VOLUME_VARIABLE):
+        found[VOLUME_VARIABLE] = str(Path(root).expanduser())
     return found
 
 

@@ -86,7 +86,11 @@ def _variables(command: str) -> list[str]:
 
 def _nearby(path: Path) -> str:
     """`path` from the current directory when it lies below, else in full."""
-    here, real = Path.cwd(), path.parent.resolve() / path.name
+    try:
+        here = Path.cwd()
+        real = path.parent.resolve() / path.name
+    except FileNotFoundError:  # somebody has removed the directory that we are in
+        return str(path)
     for full in (here / path, real):
         if ".." not in full.parts and full.is_relative_to(here) and here.name:
             return str(full.relative_to(here))

@@ -1,6 +1,6 @@
 """Lines and tables on a terminal of any width, or in a pipe: nothing is cut off."""
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.measure import Measurement
 from rich.table import Table
 
@@ -12,8 +12,16 @@ def say(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def print_whole(console: Console, table: Table) -> None:
-    """A table with every cell in full; a terminal that is narrower wraps its lines."""
+def print_whole(console: Console, shown: Table | Group) -> None:
+    """Tables with every cell in full; a terminal that is narrower wraps their lines."""
+    if isinstance(shown, Group):
+        for part in shown.renderables:
+            if isinstance(part, Table):
+                print_whole(console, part)
+            else:
+                console.print(part)
+        return
+    table = shown
     free = console.options.update(max_width=_NO_LIMIT)
     width, needed = console.width, Measurement.get(console, free, table).maximum
     if needed <= width:

@@ -19,11 +19,11 @@ from pathlib import Path
 import torch
 import typer
 
-import atft_hpo
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import dump_config
 from atft_hpo.data.store.panel import Panel
 from bench.measuring.processes import begin_worker
+from bench.measuring.program import TRAINING, program_sha256
 from bench.planted.runs import PhaseTruth, train_variant
 from bench.planted.variants import VARIANTS
 
@@ -54,7 +54,7 @@ def train_all(
 def _run(name: str, config: Config, panel: Path, folder: Path) -> list[PhaseTruth]:
     """One variant and seed, from its file or trained."""
     opened = Panel.open(panel)
-    key = f"{_program()} {opened.fingerprint} {dump_config(config)}"
+    key = f"{program_sha256(TRAINING)} {opened.fingerprint} {dump_config(config)}"
     file = folder / f"{name}-{config.seed}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.json"
     if file.is_file():
         return [PhaseTruth(**record) for record in json.loads(file.read_text(encoding="utf-8"))]
@@ -68,14 +68,4 @@ def _run(name: str, config: Config, panel: Path, folder: Path) -> list[PhaseTrut
 
 def _shared(folder: Path) -> Path:
     """Where variants leave the ends of their phases for one another."""
-    return folder / f"shared-{_program()[:12]}"
-
-
-def _program() -> str:
-    """Hash of what shapes a run: the model, its training and its data."""
-    digest = hashlib.sha256()
-    package = Path(atft_hpo.__file__).parent
-    for room in ("config", "data", "model", "training"):
-        for source in sorted((package / room).rglob("*.py")):
-            digest.update(source.read_bytes())
-    return digest.hexdigest()
+    return folder / f"shared-{program_sha256(TRAINING)[:12]}"

@@ -7,6 +7,7 @@
 What columns mean is the readers' affair: `table.py` reads in pieces, `prices.py` all at once.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,8 +25,22 @@ _BOUNDED_READ: dict[str, Any] = {"buffer_size": 1 << 17, "pre_buffer": False}
 
 
 def parquet_files(path: Path) -> list[Path]:
-    """The file at `path`, or every Parquet file in the directory and below, always in one order."""
-    return sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    """The file at `path`, or every Parquet file in the directory and below, always in one order.
+
+    Folders behind links count, each once; a folder named like a file counts for what is in it.
+    """
+    if not path.is_dir():
+        return [path]
+    found: list[Path] = []
+    seen: set[Path] = set()
+    for root, folders, files in os.walk(path, followlinks=True):
+        place = Path(root)
+        if place.resolve() in seen:
+            folders.clear()
+            continue
+        seen.add(place.resolve())
+        found += [place / name for name in files if name.endswith(".parquet")]
+    return sorted(found)
 
 
 def table_files(path: Path) -> tuple[Path, ...]:

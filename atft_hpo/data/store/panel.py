@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from atft_hpo.config.shell import shell_command
 from atft_hpo.errors import PanelStoreError
 from atft_hpo.paths import PanelPaths
 
@@ -188,7 +187,7 @@ def _read_manifest(root: Path) -> tuple[PanelManifest, str]:
     except OSError as error:
         raise PanelStoreError(
             f"{root}: no panel store ({path.name}: {error.strerror}); build one with "
-            f"{shell_command('panel', 'build', 'STUDY.toml')}"
+            "the command `panel build`"
         ) from error
     try:
         version = json.loads(content)["version"]

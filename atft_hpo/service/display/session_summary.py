@@ -1,5 +1,6 @@
 """What is said when an agent goes home: outcomes, the best trial, its files, what to do next."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -158,22 +159,30 @@ def next_lines(
     if best is None:
         commands = [shell_command("status", name), shell_command("report", name)]
     else:
-        taken = volume.run("best").root.exists()
-        out = str(_writable(volume) / (f"{name}-{best.number}.toml" if taken else "best.toml"))
+        out = str(_writable(volume) / f"{_free_run(volume, f'{name}-{best.number}')}.toml")
         commands = [
             shell_command("export", name, "--out", out),
             shell_command("train", out, device=device),
         ]
     done = sum(trial.outcome is not None for trial in study.trials)
     more = ["--trials", str(study.target_trials + 10)] if done >= study.target_trials else []
-    if farewell.stop is None or farewell.stop.reason == STOPPED:
+    if farewell.stop is None or farewell.stop.reason.startswith(STOPPED):
         commands.append(shell_command("resume", name, *more, device=device, workers=workers))
     return [f"next{withheld()}:", *(f"    {command}" for command in commands)]
 
 
+def _free_run(volume: Volume, name: str) -> str:
+    """The name of a run that is not there yet; `train` would say that it is complete."""
+    names = itertools.chain(("best", name), (f"{name}-{n}" for n in itertools.count(2)))
+    return next(free for free in names if not volume.run(free).root.exists())
+
+
 def _writable(volume: Volume) -> Path:
     """The current directory, or the volume where that is not ours to write, as in a container."""
-    return Path() if os.access(Path.cwd(), os.W_OK) else volume.root
+    try:
+        return Path() if os.access(Path.cwd(), os.W_OK) else volume.root
+    except FileNotFoundError:  # somebody has removed it
+        return volume.root
 
 
 def _plain(value: object) -> str:

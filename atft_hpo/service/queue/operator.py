@@ -10,7 +10,7 @@ from atft_hpo.service.database.tables import study_table, trial_table
 from atft_hpo.service.queue.transitions import finish
 
 STOPPED = "stopped by a person"
-"""Why a study stops when someone says so; resuming it continues it."""
+"""Why a study stops when someone says so, as its row begins; resuming it continues it."""
 
 
 def request_cancel(database: Database, study: str, number: int) -> str:

@@ -8,17 +8,14 @@ import hashlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from types import ModuleType
 from typing import Final
 
-import atft_hpo
+from bench.measuring.program import TRAINING, program_sha256
 from bench.real import samples
 from bench.real.models import controls, full, linear, net_training, nets, trees
 from bench.real.samples import Scores, Task
-
-_ROOMS: Final = ("config", "data", "model", "training")
 
 
 @dataclass(frozen=True)
@@ -60,16 +57,5 @@ def forecast_key(name: str, task: Task) -> str:
         digest.update(task.config.model_dump_json(include=set(full.SECTIONS)).encode())
     for module in (samples, *model.modules):
         digest.update(inspect.getsource(module).encode())
-    digest.update(_product(_ROOMS if name == "full" else ("data",)).encode())
+    digest.update(program_sha256(TRAINING if name == "full" else ("data",)).encode())
     return digest.hexdigest()[:16]
-
-
-@cache
-def _product(rooms: tuple[str, ...]) -> str:
-    """Hash of the program text of these rooms of the product."""
-    root = Path(str(atft_hpo.__file__)).parent
-    digest = hashlib.sha256()
-    for room in rooms:
-        for file in sorted((root / room).rglob("*.py")):
-            digest.update(file.read_bytes())
-    return digest.hexdigest()

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -43,6 +44,7 @@ def test_every_command_has_a_help_page_that_says_what_it_does(
 ) -> None:
     pages = helped.stdout.split("Usage: ")[1:]
     assert len(pages) == len(COMMANDS)
+    assert all(re.match(r"\S*atft[-_]hpo\s|\S+ -m atft_hpo\s", page) for page in pages)
     for command, page in zip(COMMANDS, pages, strict=True):
         first_words = page.split("\n\n")[1].strip()
         assert len(first_words) > 10, command

@@ -162,8 +162,24 @@ def test_a_volume_and_a_database_of_its_own_are_said(
     monkeypatch.setenv(VOLUME_VARIABLE, "data")
     assert shell_command("train", "x.toml") == f"ATFT_HPO_VOLUME=data {run} train x.toml"
     for default in (str(Path("volume").absolute()), "../here/volume"):
-        monkeypatch.setenv(VOLUME_VARIABLE, default)
-        assert shell_command("train", "x.toml") == f"{run} train x.toml"
+        monkeypatch.setenv(VOLUME_VARIABLE, default)  # the shell may have exported another one
+        assert shell_command("train", "x.toml") == f"ATFT_HPO_VOLUME=volume {run} train x.toml"
+    monkeypatch.delenv(VOLUME_VARIABLE)
+    assert shell_command("train", "x.toml") == f"{run} train x.toml"
+
+
+def test_a_directory_that_was_removed_is_no_obstacle(
+    started: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started(".venv/bin/atft-hpo")
+    program = Path(sys.argv[0]).resolve()
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    monkeypatch.setenv(VOLUME_VARIABLE, "/volume")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert shell_command("status") == f"ATFT_HPO_VOLUME=/volume {program} status"
 
 
 @pytest.mark.parametrize(

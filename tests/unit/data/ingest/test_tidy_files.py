@@ -28,6 +28,17 @@ def test_the_files_of_a_directory_are_those_at_any_depth_in_one_order(folder):
     assert table_files(folder) == tuple(expected)
 
 
+def test_folders_behind_links_count_once_and_folders_named_like_files_for_their_content(tmp_path):
+    for name in ("table/part.parquet/0.parquet", "elsewhere/a.parquet"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        pl.DataFrame({"date": [1], "code": ["x"]}).write_parquet(tmp_path / name)
+    table = tmp_path / "table"
+    (table / "link").symlink_to(tmp_path / "elsewhere")
+    (table / "again").symlink_to(table)
+    expected = [table / "link" / "a.parquet", table / "part.parquet" / "0.parquet"]
+    assert parquet_files(table) == expected
+
+
 def test_a_file_is_a_table_of_one_whatever_its_name(folder):
     assert parquet_files(folder / "notes.txt") == [folder / "notes.txt"]
 

@@ -117,8 +117,12 @@ def test_next_after_a_study_that_is_done(records: Any, volume: Volume) -> None:
 def test_next_after_an_interruption_is_to_go_on(records: Any, volume: Volume) -> None:
     study = records.make_study([Outcome.COMPLETE])
     assert next_lines(study, INTERRUPTED, volume)[-1] == "    atft-hpo resume quick"
-    by_person = Farewell(False, StudyStop(STOPPED))
-    assert next_lines(study, by_person, volume)[-1] == "    atft-hpo resume quick"
+    for reason in (
+        STOPPED,
+        f"{STOPPED}; atft-hpo resume quick continues it",
+    ):  # of an older version
+        by_person = Farewell(False, StudyStop(reason))
+        assert next_lines(study, by_person, volume)[-1] == "    atft-hpo resume quick"
 
 
 def test_next_is_nothing_that_would_stop_again(records: Any, volume: Volume) -> None:
@@ -136,6 +140,10 @@ def test_next_does_not_take_the_name_of_a_run_that_exists(records: Any, volume: 
     _, export, train, _ = next_lines(records.make_study([Outcome.COMPLETE]), DONE, volume)
     assert export.endswith("export quick --out quick-0.toml")
     assert train.endswith("train quick-0.toml")
+    volume.run("quick-0").root.mkdir()
+    assert next_lines(records.make_study([Outcome.COMPLETE]), DONE, volume)[2].endswith(
+        "train quick-0-2.toml"
+    )
 
 
 def test_next_writes_where_that_is_allowed(
