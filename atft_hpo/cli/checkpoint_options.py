@@ -44,7 +44,7 @@ def note_look(allowed: bool, checkpoint: Path, command: str, settings: Settings)
     if not allowed:
         return
     from atft_hpo.cli.common import open_storage
-    from atft_hpo.service.studies.holdout import note_test_read
+    from atft_hpo.service.studies.holdout_looks import note_test_read
     from atft_hpo.training.state.checkpoint import checkpoint_sha256
 
     config = _config_of(checkpoint)

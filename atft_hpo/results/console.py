@@ -2,7 +2,7 @@
 
 from rich.console import Console, Group
 from rich.measure import Measurement
-from rich.table import Table
+from rich.table import Column, Table
 
 _NO_LIMIT = 10_000
 
@@ -10,6 +10,11 @@ _NO_LIMIT = 10_000
 def say(console: Console, line: str) -> None:
     """A line as it is: not broken inside a path or a command, which may be pasted."""
     console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def number_columns(*heads: str) -> list[Column]:
+    """Columns that keep their digits together: where it is narrow, names give way."""
+    return [Column(head, justify="right", no_wrap=True) for head in heads]
 
 
 def print_whole(console: Console, shown: Table | Group) -> None:

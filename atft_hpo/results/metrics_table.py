@@ -18,8 +18,8 @@ from atft_hpo.config.schema import Config
 from atft_hpo.data.neutralization.styles import STYLES
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.paths import AttemptOrigin, run_name
-from atft_hpo.results.lines import signed
 from atft_hpo.results.predictions import CheckpointForecast
+from atft_hpo.results.status_lines import signed
 from atft_hpo.results.wording import METRIC_LABELS, number, percent
 
 Format = Callable[[float | None], str]

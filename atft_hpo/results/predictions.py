@@ -109,7 +109,7 @@ def day_range(panel: Panel, split: Split, days: Days, *, allow_test: bool = Fals
     if not allow_test and chosen.stop > split.test.start:
         raise ConfigError(
             f"days up to {panel.dates[chosen[-1]]} reach into the test range, which begins on "
-            f"{panel.dates[split.test.start]}; end earlier, or allow the test range explicitly"
+            f"{panel.dates[split.test.start]}; end earlier, or give --allow-test"
         )
     return chosen
 

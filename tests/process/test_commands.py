@@ -111,7 +111,7 @@ def test_stop_worker_resume(invoke: Invoke, make_study: MakeConfig) -> None:
     assert "stopped by a person; to continue:\n    " in stopped
     assert stopped.endswith("atft-hpo resume race\n")
     resumed = invoke("resume", "race")
-    assert "all 1 trials are done" in resumed.out
+    assert "the one trial is done" in resumed.out
     assert invoke("stop", "race", "--drain").out.endswith("atft-hpo resume race\n")
 
 
@@ -152,7 +152,7 @@ def test_ctrl_c_is_130_and_the_same_command_continues(
     thread.join()
     assert first.code == 130
     assert "interrupted with 0 of 1 done; the same command continues" in first.out
-    assert "all 1 trials are done" in invoke("run", study).out
+    assert "the one trial is done" in invoke("run", study).out
 
 
 def test_unknown_study_everywhere(invoke: Invoke, make_study: MakeConfig, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from atft_hpo.service.database.connection import Database
 from atft_hpo.service.studies.study import optuna_study
 
 pytestmark = pytest.mark.postgres
-QUICK_AGENT = Path(__file__).with_name("quick_agent.py")
+QUICK_AGENT = Path(__file__).with_name("stand_ins") / "quick_agent.py"
 MakeStudy = Callable[..., Any]
 Rows = Callable[[str], list[Any]]
 Start = Callable[..., subprocess.Popen[str]]

@@ -93,7 +93,7 @@ def shell(here: Path, tmp_path: Path) -> Shell:
     """shell(line, directory, **variables) → what the line prints; the variables are its alone."""
     ours = ("HPO_", "ATFT_HPO_", "MAKE", "VENV", "PYTHON")
     inherited = {key: text for key, text in os.environ.items() if not key.startswith(ours)}
-    inherited["PYTHONPATH"] = f"{tmp_path}:{ROOT}:{ROOT / 'tests/process'}"
+    inherited["PYTHONPATH"] = f"{tmp_path}:{ROOT}:{ROOT / 'tests/process/stand_ins'}"
 
     def run(line: str, directory: Path = here, **variables: str) -> str:
         done = subprocess.run(

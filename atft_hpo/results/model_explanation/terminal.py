@@ -2,9 +2,10 @@
 
 import polars as pl
 from rich.console import Group
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
+from atft_hpo.results.console import number_columns
 from atft_hpo.results.model_explanation.explanation import Explanation
 from atft_hpo.results.model_explanation.frames import KERNEL, SOFTMAX, strength_summary
 
@@ -34,8 +35,8 @@ def _heading(e: Explanation) -> Text:
 def _features(e: Explanation, count: int) -> Table:
     shown = min(count, len(e.selection))
     title = f"features: {shown} of {len(e.selection)} by selection weight"
-    numbers = _numbers("weight", "× equal", "std", "code")
-    table = Table(*_numbers(""), "feature", *numbers, title=title)
+    numbers = number_columns("weight", "× equal", "std", "code")
+    table = Table(*number_columns(""), "feature", *numbers, title=title)
     for row in e.selection.head(shown).iter_rows(named=True):
         weight = (
             f"{row['weight']:.2%}",
@@ -48,7 +49,7 @@ def _features(e: Explanation, count: int) -> Table:
 
 
 def _families(e: Explanation) -> Table:
-    table = Table("family", *_numbers("features", "weight", "× equal"), title="families")
+    table = Table("family", *number_columns("features", "weight", "× equal"), title="families")
     totals = e.selection.group_by("family").agg(
         pl.len(), pl.col("weight").sum(), pl.col("relative").mean()
     )
@@ -63,14 +64,14 @@ def _lags(e: Explanation) -> Table:
         pl.col("head").is_null(), pl.col("channel").is_null()
     )
     top = rows.sort("weight", descending=True)
-    change = _numbers("change without")
+    change = number_columns("change without")
     table = Table("path", "largest lags", *change, title="attention over lags")
     mean = top.filter(path=SOFTMAX).head(TOP_LAGS).select("lag", "weight")
-    named = ", ".join(f"{lag} d {weight:.1%}" for lag, weight in mean.iter_rows())
+    named = "\n".join(f"{lag} d {weight:.1%}" for lag, weight in mean.iter_rows())
     table.add_row(SOFTMAX, named, f"{size[SOFTMAX]:.1%}")
     signed = top.filter(path=KERNEL).head(TOP_LAGS)
     columns = signed.select("lag", "weight", "strongest", "strongest_weight").iter_rows()
-    named = ", ".join(
+    named = "\n".join(
         f"{lag} d rms {weight:.3f} (channel {channel} {strongest:+.3f})"
         for lag, weight, channel, strongest in columns
     )
@@ -81,7 +82,7 @@ def _lags(e: Explanation) -> Table:
 def _edges(e: Explanation) -> Table:
     heads = e.graph.select("layer", "head").unique(maintain_order=True).rows()
     names = [f"layer {layer}\nhead {head}" for layer, head in heads]
-    table = Table("edges", *_numbers("count", *names), title="graph attention, × equal share")
+    table = Table("edges", *number_columns("count", *names), title="graph attention, × equal share")
     types = e.graph.drop_nulls("relative").group_by("dimension", "edge_type", maintain_order=True)
     for (dimension, edge_type), rows in types:
         name = f"{edge_type} sector" if dimension == "sector" else str(edge_type)
@@ -91,7 +92,7 @@ def _edges(e: Explanation) -> Table:
 
 
 def _strengths(e: Explanation) -> Table:
-    sizes = _numbers("elements", "rms", "largest")
+    sizes = number_columns("elements", "rms", "largest")
     table = Table("module", "parameter", *sizes, title="strengths")
     for row in strength_summary(e.strengths).iter_rows(named=True):
         module = row["module"] + ("" if row["on"] else " (off)")
@@ -101,15 +102,10 @@ def _strengths(e: Explanation) -> Table:
 
 
 def _effects(e: Explanation, kind: str, title: str) -> Table:
-    table = Table("without", *_numbers("1 − corr.", "RankIC", "lost", "t"), title=title)
+    table = Table("without", *number_columns("1 − corr.", "RankIC", "lost", "t"), title=title)
     for row in e.effects.filter(pl.col("kind") == kind).iter_rows(named=True):
         cells = ("change", "rank_ic_without", "rank_ic_lost")
         t = row["rank_ic_lost_t"]
         numbers = ["–" if row[name] is None else f"{row[name]:.4f}" for name in cells]
         table.add_row(Text(row["name"]), *numbers, "–" if t is None else f"{t:.1f}")
     return table
-
-
-def _numbers(*heads: str) -> list[Column]:
-    """Columns that keep their digits together: where it is narrow, names give way."""
-    return [Column(head, justify="right", no_wrap=True) for head in heads]

@@ -1,9 +1,10 @@
 """A panel's description as tables for a terminal."""
 
 from rich.console import Group
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
+from atft_hpo.results.console import number_columns
 from atft_hpo.results.panel_description.describe import (
     LEAK_RANK_IC,
     LEAK_T,
@@ -42,7 +43,7 @@ def _facts(description: PanelDescription) -> Table:
 
 def _labels(description: PanelDescription) -> Table:
     heads = ("horizon", "count", "coverage", "mean", "std")
-    table = Table(*_numbers(*heads), title="labels (raw returns)")
+    table = Table(*number_columns(*heads), title="labels (raw returns)")
     for label in description.labels:
         table.add_row(
             f"{label.horizon_days} d",
@@ -55,7 +56,7 @@ def _labels(description: PanelDescription) -> Table:
 
 
 def _features(features: tuple[FeatureStatistics, ...], title: str) -> Table:
-    table = Table("feature", *_numbers("missing", "horizon", "RankIC", "t"), title=title)
+    table = Table("feature", *number_columns("missing", "horizon", "RankIC", "t"), title=title)
     for feature in features:
         table.add_row(
             Text(feature.name, style="bold red" if feature.leak else ""),
@@ -65,11 +66,6 @@ def _features(features: tuple[FeatureStatistics, ...], title: str) -> Table:
             f"{feature.t:+.1f}",
         )
     return table
-
-
-def _numbers(*heads: str) -> list[Column]:
-    """Columns that keep their digits together: where it is narrow, names give way."""
-    return [Column(head, justify="right", no_wrap=True) for head in heads]
 
 
 def _alarm(description: PanelDescription) -> list[Text]:

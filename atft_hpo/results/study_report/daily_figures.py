@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from atft_hpo.data.array_statistics.rolling import trailing_mean
 from atft_hpo.evaluation.metrics import max_drawdown
 from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.results.study_report.facts import finite
@@ -117,11 +118,6 @@ def drawdown_curve(returns_D: NDArray[np.floating]) -> Floats:
 
 def rolling_mean(series_D: NDArray[np.floating], window_days: int) -> Floats:
     """[D] mean of the trailing window's finite days; NaN until half a window is there."""
-    daily = np.asarray(series_D, dtype=np.float64)
-    known = np.isfinite(daily)
-    sums, counts = (
-        np.convolve(values, np.ones(window_days))[: daily.size]
-        for values in (np.where(known, daily, 0.0), known.astype(np.float64))
-    )
-    enough = counts >= window_days / 2
-    return np.where(enough, sums / np.where(enough, counts, 1.0), np.nan)
+    known_D1 = np.isfinite(series_D)[:, None]
+    daily_D1 = np.where(known_D1, np.asarray(series_D, dtype=np.float64)[:, None], 0.0)
+    return np.asarray(trailing_mean(daily_D1, known_D1, window_days)[:, 0])

@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from rich.text import Text
 from sqlalchemy import Connection, RowMapping, text
 
-from atft_hpo.results.lines import count, duration, ended_line, epoch_line, signed
+from atft_hpo.results.status_lines import count, duration, ended_line, epoch_line, signed
 from atft_hpo.service.database.connection import Database
 from atft_hpo.service.database.epoch_rows import decode_epoch
 from atft_hpo.service.studies.status import RunningTrial, StudyStatus, read_status

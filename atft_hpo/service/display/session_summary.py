@@ -11,7 +11,7 @@ from atft_hpo.config.settings import Device
 from atft_hpo.config.shell import shell_command, withheld
 from atft_hpo.paths import Volume
 from atft_hpo.results.console import print_whole, say
-from atft_hpo.results.lines import signed
+from atft_hpo.results.status_lines import signed
 from atft_hpo.results.study_report.facts import best_epoch, study_facts
 from atft_hpo.results.study_report.paired_trials import against, base_trial
 from atft_hpo.results.study_report.report import write_report
@@ -143,7 +143,8 @@ def standing_lines(study: StudyRecord, farewell: Farewell) -> list[str]:
     if farewell.stop:
         return [f"no new trial starts: {farewell.stop.reason}"]
     if done >= study.target_trials:
-        return [f"all {done} trials are done; ask for more with a larger --trials (HPO_TRIALS)"]
+        all_done = "the one trial is done" if done == 1 else f"all {done} trials are done"
+        return [f"{all_done}; ask for more with a larger --trials (HPO_TRIALS)"]
     return []
 
 

@@ -16,7 +16,7 @@ from atft_hpo.search.records import (
 from atft_hpo.service.database.connection import Database
 from atft_hpo.service.database.epoch_rows import read_epochs
 from atft_hpo.service.database.tables import attempt_table, study_table, trial_table
-from atft_hpo.service.studies.holdout import count_test_reads
+from atft_hpo.service.studies.holdout_looks import count_test_reads
 from atft_hpo.service.studies.study import open_study
 
 

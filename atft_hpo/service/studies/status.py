@@ -11,7 +11,7 @@ from atft_hpo.errors import StudyError
 from atft_hpo.search.records import EpochRecord
 from atft_hpo.service.database.connection import Database
 from atft_hpo.service.database.epoch_rows import decode_epoch
-from atft_hpo.service.studies.holdout import count_test_reads
+from atft_hpo.service.studies.holdout_looks import count_test_reads
 
 OUTCOME_ORDER = ("COMPLETE", "PRUNED")
 """Outcomes that are no failures, as they are listed."""

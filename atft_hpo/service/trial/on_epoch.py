@@ -2,7 +2,7 @@
 
 The record is ours, under the fencing token, and the same statement gives Optuna the smoothed
 objective, for its samplers, stock pruners and dashboard. The phase-aware pruner then reads what is
-new of the peers' daily series (`peers`).
+new of the peers' daily series (`peer_series`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from functools import cached_property
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 
-from atft_hpo.results.lines import epoch_line
+from atft_hpo.results.status_lines import epoch_line
 from atft_hpo.search.pruner import (
     Verdict,
     compared_series,

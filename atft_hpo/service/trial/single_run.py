@@ -13,7 +13,7 @@ from atft_hpo.config.toml import dump_config, load_config
 from atft_hpo.errors import ConfigError, TrainingError, VolumeError
 from atft_hpo.paths import RunPaths
 from atft_hpo.progress import Progress
-from atft_hpo.results.lines import epoch_line
+from atft_hpo.results.status_lines import epoch_line
 from atft_hpo.service.process.signals import Signals
 from atft_hpo.service.studies.study import changed_keys
 from atft_hpo.service.trial.error_outcome import is_out_of_memory

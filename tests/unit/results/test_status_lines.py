@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from atft_hpo.results.lines import count, duration, ended_line, epoch_line, signed
+from atft_hpo.results.status_lines import count, duration, ended_line, epoch_line, signed
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from atft_hpo.service.database.connection import Database
 from atft_hpo.service.display.live import counts_line
-from atft_hpo.service.studies.holdout import note_test_read
+from atft_hpo.service.studies.holdout_looks import note_test_read
 from atft_hpo.service.studies.load import load_study
 from atft_hpo.service.studies.status import as_json, read_status
 
