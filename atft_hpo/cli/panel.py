@@ -24,9 +24,11 @@ def build(
     data: Data = None,
 ) -> None:
     """Pack the panel of a study into the volume; a study does so by itself when it starts."""
+    from atft_hpo.results.console import say
+
     out = console()
     opened = build_panel(read_config(config, data), read_machine(), out)
-    out.print(str(opened.root), markup=False, highlight=False, soft_wrap=True)
+    say(out, str(opened.root))
 
 
 @app.command()

@@ -22,7 +22,6 @@ Device = Literal["auto", "cpu", "cuda"]
 STORAGE_VARIABLE = "ATFT_HPO_STORAGE"
 VOLUME_VARIABLE = "ATFT_HPO_VOLUME"
 DEVICE_VARIABLE = "ATFT_HPO_DEVICE"
-_DEFAULT_VOLUME = "volume"
 _FIRST_PROCESS = Path("/proc/1/environ")
 
 
@@ -48,7 +47,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     device = env.get(DEVICE_VARIABLE) or "auto"
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"{DEVICE_VARIABLE} is {device!r}; expected auto, cpu or cuda")
-    root = _volume_root(env)
+    root = Path(env.get(VOLUME_VARIABLE) or "volume").expanduser().absolute()
     visible = env.get("CUDA_VISIBLE_DEVICES")
     gpus = None if visible is None else tuple(g.strip() for g in visible.split(",") if g.strip())
     return Settings(env.get(STORAGE_VARIABLE) or None, Volume(root), cast(Device, device), gpus)
@@ -103,10 +102,6 @@ def replace_environment(values: Mapping[str, str]) -> None:
     """Let this process have exactly the environment `values`."""
     os.environ.clear()
     os.environ.update(values)
-
-
-def _volume_root(env: Mapping[str, str]) -> Path:
-    return Path(env.get(VOLUME_VARIABLE) or _DEFAULT_VOLUME).expanduser().absolute()
 
 
 def _environment_of(process: Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ from atft_hpo.config.schema import Config
 from atft_hpo.data.neutralization.styles import STYLES
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.paths import AttemptOrigin, run_name
+from atft_hpo.results.console import number_columns
 from atft_hpo.results.predictions import CheckpointForecast
 from atft_hpo.results.status_lines import signed
 from atft_hpo.results.wording import METRIC_LABELS, number, percent
@@ -107,7 +108,7 @@ def metrics_table(metrics: Mapping[str, float], config: Config) -> Table:
     horizons, objective = config.data.horizons_days, config.objective.horizon_days
     suffixes = ["" if days == objective else f"_{days}d" for days in horizons]
     heads = [f"{days} d{'*' if days == objective else ''}" for days in horizons]
-    numbers = [Column(head, justify="right", no_wrap=True) for head in heads]
+    numbers = number_columns(*heads)
     names = [Column("", no_wrap=True), Column("", no_wrap=True)]
     table = Table(*names, *numbers, box=None, padding=(0, 2), collapse_padding=True, pad_edge=False)
     before = ""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tiny_study import MARKET
 
 from atft_hpo.config.settings import DEVICE_VARIABLE, STORAGE_VARIABLE, VOLUME_VARIABLE, Settings
 
@@ -29,44 +30,17 @@ if {"run", "resume"} & set(sys.orig_argv):
     session.LocalLauncher = lambda *a: Launcher(*a[:2], quick_trial.main, ["quick_trial"])
 """
 """`sitecustomize.py`: trials are quick, the panel and everything else is real."""
-STUDY = """
+STUDY = f"""
 [study]
 name = "race"
-[data]
-horizons_days = [1, 5]
-[data.synthetic]
-days = 200
-stocks = 24
-noise_features = 1
-[data.pack]
-min_stocks_per_day = 10
-[model]
-hidden = 8
-lookback_days = 8
-attention_heads = 1
-fan = { k = 1 }
-gat = { heads = [1] }
-[slices]
-days = 30
-context_days = 8
-[graph]
-window_days = 20
-neighbours = 3
-[split]
-embargo_days = 0
-[optim]
-swa_epochs = 0
-[runtime]
-precision = "float32"
-threads = 1
-[phases]
-baseline = { epochs = 1 }
-adaptive_norm = { epochs = 0 }
-gat = { epochs = 0 }
-fine_tuning = { epochs = 0 }
-augmentation = { epochs = 0 }
+{MARKET}[phases]
+baseline = {{ epochs = 1 }}
+adaptive_norm = {{ epochs = 0 }}
+gat = {{ epochs = 0 }}
+fine_tuning = {{ epochs = 0 }}
+augmentation = {{ epochs = 0 }}
 [search.space]
-"model.dropout" = { type = "float", low = 0.0, high = 0.5 }
+"model.dropout" = {{ type = "float", low = 0.0, high = 0.5 }}
 [search.sampler]
 kind = "random"
 """

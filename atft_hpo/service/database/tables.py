@@ -99,7 +99,7 @@ epoch_table = Table(
     Column("step", Integer, primary_key=True, comment="phase × STEPS_PER_PHASE + epoch"),
     Column("attempt", Integer, nullable=False),
     Column("facts", JSONB, nullable=False, comment="the report without its daily series"),
-    Column("daily", LargeBinary, nullable=False, comment="see epochs.encode_daily"),
+    Column("daily", LargeBinary, nullable=False, comment="see series_bytes.encode_daily"),
     Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=now()),
     ForeignKeyConstraint(
         ["study", "number"], ["atft_trial.study", "atft_trial.number"], ondelete="CASCADE"

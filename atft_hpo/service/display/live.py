@@ -10,10 +10,11 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Connection, RowMapping, text
 
+from atft_hpo.results.console import number_columns, say
 from atft_hpo.results.status_lines import count, duration, ended_line, epoch_line, signed
 from atft_hpo.service.database.connection import Database
 from atft_hpo.service.database.epoch_rows import decode_epoch
@@ -93,7 +94,7 @@ class PlainView:
 
     def say(self, line: str) -> None:
         """A line."""
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(self._console, line)
 
     def _new_epochs(self, connection: Connection) -> Sequence[RowMapping]:
         """Looks back some seconds: a row may be committed later than its clock says."""
@@ -121,7 +122,7 @@ def status_view(status: StudyStatus) -> RenderableType:
 
 def running_table(status: StudyStatus) -> Table:
     """One line per running trial; where it is narrow, its name gives way, not its numbers."""
-    numbers = [Column(head, justify="right", no_wrap=True) for head in _COLUMNS[2:]]
+    numbers = number_columns(*_COLUMNS[2:])
     table = Table(*_COLUMNS[:2], *numbers, box=None, collapse_padding=True, pad_edge=False)
     for trial in status.running:
         table.add_row(*_cells(trial))

@@ -9,44 +9,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from tiny_study import MARKET
 
 from atft_hpo.paths import PanelPaths, RunPaths
 
 Invoke = Callable[..., Any]
-CONFIG = """
-[data]
-horizons_days = [1, 5]
-[data.synthetic]
-days = 200
-stocks = 24
-noise_features = 1
-[data.pack]
-min_stocks_per_day = 10
-[model]
-hidden = 8
-lookback_days = 8
-attention_heads = 1
-fan = { k = 1 }
-gat = { heads = [1] }
-[slices]
-days = 30
-context_days = 8
-[graph]
-window_days = 20
-neighbours = 3
-[split]
-embargo_days = 0
-[optim]
-swa_epochs = 0
-[runtime]
-precision = "float32"
-threads = 1
-[phases]
-baseline = { epochs = 2, lr = 5e-3 }
-adaptive_norm = { epochs = 0 }
-gat = { epochs = 0 }
-fine_tuning = { epochs = 0 }
-augmentation = { epochs = 0 }
+CONFIG = f"""
+{MARKET}[phases]
+baseline = {{ epochs = 2, lr = 5e-3 }}
+adaptive_norm = {{ epochs = 0 }}
+gat = {{ epochs = 0 }}
+fine_tuning = {{ epochs = 0 }}
+augmentation = {{ epochs = 0 }}
 """
 
 

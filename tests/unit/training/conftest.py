@@ -13,6 +13,8 @@ from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import build_config
 from atft_hpo.data.store.pack import pack_table
 from atft_hpo.data.store.panel import Panel
+from atft_hpo.model.atft import ATFT
+from atft_hpo.training.forecasting.forecast import new_model
 
 DAYS, STOCKS = 170, 30
 TINY: dict[str, Any] = {
@@ -93,6 +95,21 @@ def barren_panel(tmp_path_factory: pytest.TempPathFactory) -> Panel:
     """The same market without the signal."""
     root = tmp_path_factory.mktemp("barren")
     return pack_table(market(root / "market.parquet", 0.0), root / "panel", tiny_config().data)
+
+
+@pytest.fixture
+def config(config_of: Callable[..., Config]) -> Config:
+    """The tiny configuration with dropout that would show."""
+    return config_of(model={"dropout": 0.5})
+
+
+@pytest.fixture
+def model(config: Config, panel: Panel) -> ATFT:
+    """An untrained model of `config`."""
+    torch.manual_seed(0)
+    model = new_model(config, panel)
+    model.enable({"fan"})
+    return model
 
 
 @pytest.fixture(autouse=True)

@@ -21,25 +21,9 @@ from atft_hpo.training.forecasting.forecast import (
     evaluate_panel,
     evaluate_table,
     forecast_panel,
-    new_model,
 )
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def config(config_of: Callable[..., Config]) -> Config:
-    """The tiny configuration with dropout that would show."""
-    return config_of(model={"dropout": 0.5})
-
-
-@pytest.fixture
-def model(config: Config, panel: Panel) -> ATFT:
-    """An untrained model."""
-    torch.manual_seed(0)
-    model = new_model(config, panel)
-    model.enable({"fan"})
-    return model
 
 
 def test_validating_twice_gives_identical_numbers_and_leaves_the_mode(

@@ -1,6 +1,5 @@
 """A file with trained weights gives the forecast of the model that it was written from."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +13,11 @@ from atft_hpo.data.sampling.slices import SliceSource
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.errors import CheckpointError
 from atft_hpo.model.atft import ATFT
-from atft_hpo.training.forecasting.forecast import forecast_panel, new_model
+from atft_hpo.training.forecasting.forecast import forecast_panel
 from atft_hpo.training.state.checkpoint import save_checkpoint
 from atft_hpo.training.state.open_model import load_model
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def config(config_of: Callable[..., Config]) -> Config:
-    """The tiny configuration with dropout that would show."""
-    return config_of(model={"dropout": 0.5})
-
-
-@pytest.fixture
-def model(config: Config, panel: Panel) -> ATFT:
-    """An untrained model."""
-    torch.manual_seed(0)
-    model = new_model(config, panel)
-    model.enable({"fan"})
-    return model
 
 
 def content_of(model: ATFT, config: Config, panel: Panel, **changes: Any) -> dict[str, Any]:
