@@ -4,7 +4,8 @@
     for doc in catalogue(config.data.features): print(doc.name, doc.formula)
 
 `prices.py` says what the input must be. Output: a directory of part-*.parquet with columns date,
-code, sector (if any), alive, close (adjusted), traded_value (for style exposures, not a feature)
+code, sector (if any), alive, tradable, close (adjusted), traded_value (for style exposures, not a
+feature)
 and float32 features `<family>__<name>`, sorted by (code, date). Every feature at day t reads days
 ≤ t only; windows run over a stock's own rows and give null until they are full; no value is
 infinite. Nothing is normalised: the panel store does.
@@ -183,6 +184,7 @@ def _key_columns(prices: Prices, piece: range, rows: slice) -> dict[str, pa.Arra
     if prices.sector_names:
         columns["sector"] = _texts(prices.sector_R[rows], prices.sector_names)
     columns["alive"] = pa.array(prices.alive_R[rows])
+    columns["tradable"] = pa.array(prices.tradable_R[rows])
     columns["close"] = pa.array(prices.close_R[rows])
     value_R = prices.traded_value_R[rows]
     columns["traded_value"] = pa.array(value_R, mask=~np.isfinite(value_R))

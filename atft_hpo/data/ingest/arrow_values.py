@@ -64,10 +64,10 @@ def without_null(column: pa.Array, name: str, file: Path) -> pa.Array:
     return column
 
 
-def flags_of(column: pa.Array, file: Path) -> NDArray[np.bool_]:
+def flags_of(column: pa.Array, name: str, file: Path) -> NDArray[np.bool_]:
     """Booleans, null = False; refused when the column is neither boolean nor integer."""
     if not (pa.types.is_boolean(column.type) or pa.types.is_integer(column.type)):
-        raise DataError(f"{file}: column 'alive' is {column.type}; expected boolean")
+        raise DataError(f"{file}: column {name!r} is {column.type}; expected boolean")
     filled = pc.fill_null(pc.cast(column, pa.bool_()), False)
     return np.asarray(filled.to_numpy(zero_copy_only=False), dtype=np.bool_)
 

@@ -46,6 +46,8 @@ class Prices:
     """Close before adjustment times volume, the day's money; NaN where the volume is null."""
     alive_R: NDArray[np.bool_]
     """In the universe that day."""
+    tradable_R: NDArray[np.bool_]
+    """Can be bought and sold at that day's close."""
     sector_names: tuple[str, ...]
     """Ascending; empty without a sector column."""
     sector_R: NDArray[np.int32]
@@ -84,6 +86,7 @@ def read_prices(source: Path, universe_column: str | None, progress: Progress) -
         volume_R=volume_R,
         traded_value_R=traded_value_R,
         alive_R=_flags(frame, universe_column),
+        tradable_R=volume_R > 0,
         sector_names=sector_names,
         sector_R=sector_R,
         clamped=clamped,

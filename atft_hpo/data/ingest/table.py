@@ -36,7 +36,8 @@ from atft_hpo.errors import DataError
 ORACLE_PREFIX = "oracle__"
 _TARGET = re.compile(r"target_(\d+)d")
 _NUMBERS = ("close", "return_1d", "traded_value")
-_RESERVED = ("date", "code", "sector", "alive", *_NUMBERS)
+_FLAGS = ("alive", "tradable")
+_RESERVED = ("date", "code", "sector", *_FLAGS, *_NUMBERS)
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Table:
     oracle: tuple[str, ...]
     """Parts of a synthetic market's true forecast, without their prefix."""
     optional: frozenset[str]
-    """Those of sector, alive, close, return_1d, traded_value that are there."""
+    """Those of sector, alive, tradable, close, return_1d, traded_value that are there."""
     ignored: tuple[str, ...]
     """Columns that are neither numeric nor known; reported in the manifest."""
 
@@ -78,6 +79,9 @@ class Rows:
     day_R: NDArray[np.int32]
     stock_R: NDArray[np.int32]
     alive_R: NDArray[np.bool_]
+    """In the universe that day; all where the table does not say."""
+    tradable_R: NDArray[np.bool_]
+    """Can be bought and sold at that day's close; all where the table does not say."""
     sector_names: tuple[str, ...]
     """Ascending; without "unknown"."""
     sector_R: NDArray[np.int32]
@@ -106,7 +110,8 @@ def read_rows(table: Table) -> Rows:
     """
     numeric: list[str] = [name for name in _NUMBERS if name in table.optional]
     numeric += [*table.targets.values(), *(ORACLE_PREFIX + part for part in table.oracle)]
-    extra = [name for name in ("sector", "alive") if name in table.optional]
+    flags = [name for name in _FLAGS if name in table.optional]
+    extra = [*flags, *(("sector",) if "sector" in table.optional else ())]
     codes, sectors = Vocabulary(), Vocabulary()
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in ("date", "code", *extra, *numeric)}
     rows_of_file = dict.fromkeys(table.files, 0)
@@ -116,8 +121,8 @@ def read_rows(table: Table) -> Rows:
         parts["code"].append(codes.encode(without_null(batch.column("code"), "code", file)))
         if "sector" in extra:
             parts["sector"].append(sectors.encode(batch.column("sector")))
-        if "alive" in extra:
-            parts["alive"].append(flags_of(batch.column("alive"), file))
+        for name in flags:
+            parts[name].append(flags_of(batch.column(name), name, file))
         for name in numeric:
             parts[name].append(numbers_of(batch.column(name), pa.float64()))
     if not parts["date"]:
@@ -147,7 +152,7 @@ def _classify(files: tuple[Path, ...], schema: pa.Schema, horizons: tuple[int, .
     if not features:
         raise DataError(f"{files[0]}: no numeric feature column; found {', '.join(names)}")
     oracle = [n.removeprefix(ORACLE_PREFIX) for n in names if n.startswith(ORACLE_PREFIX)]
-    optional = frozenset({"sector", "alive", *_NUMBERS} & set(names))
+    optional = frozenset({"sector", *_FLAGS, *_NUMBERS} & set(names))
     return Table(files, tuple(features), targets, tuple(oracle), optional, tuple(ignored))
 
 
@@ -163,13 +168,15 @@ def _index(
     code_names, stock_R = codes.ascending(columns["code"])
     _refuse_duplicates(dates, code_names, day_R, stock_R)
     unknown = np.full(len(day_R), -1, dtype=np.int32)
+    all_true = np.ones(len(day_R), dtype=np.bool_)
     sector_names, sector_R = sectors.ascending(columns.get("sector", unknown))
     return Rows(
         dates=dates,
         codes=code_names,
         day_R=day_R.astype(np.int32),
         stock_R=stock_R,
-        alive_R=columns.get("alive", np.ones(len(day_R), dtype=np.bool_)),
+        alive_R=columns.get("alive", all_true),
+        tradable_R=columns.get("tradable", all_true),
         sector_names=sector_names,
         sector_R=sector_R,
         rows_of_file=rows_of_file,

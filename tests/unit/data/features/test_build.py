@@ -16,7 +16,7 @@ from atft_hpo.errors import ConfigError, DataError, VolumeError
 
 Build = Callable[..., pl.DataFrame]
 PRICES = ["open", "high", "low", "close"]
-KEYS = ["date", "code", "sector", "alive", "close", "traded_value"]
+KEYS = ["date", "code", "sector", "alive", "tradable", "close", "traded_value"]
 
 
 def scaled(frame: pl.DataFrame, where: pl.Expr, factor: float | pl.Expr) -> pl.DataFrame:

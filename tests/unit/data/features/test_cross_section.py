@@ -26,6 +26,7 @@ def rows_of(present_DN: np.ndarray, alive_DN: np.ndarray) -> Prices:
         close_R=any_price,
         volume_R=any_price,
         traded_value_R=any_price,
+        tradable_R=np.ones(len(day), np.bool_),
         alive_R=alive_DN.T[stock, day],
         sector_names=(),
         sector_R=np.full(len(day), -1, np.int32),
