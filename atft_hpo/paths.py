@@ -181,6 +181,18 @@ class PanelPaths:
         return self.root / "alive.bin"
 
     @property
+    def present(self) -> Path:
+        return self.root / "present.bin"
+
+    @property
+    def tradable(self) -> Path:
+        return self.root / "tradable.bin"
+
+    @property
+    def sector(self) -> Path:
+        return self.root / "sector.bin"
+
+    @property
     def targets(self) -> Path:
         return self.root / "targets.bin"
 

@@ -34,6 +34,10 @@ class PortfolioConfig(Section):
     """Cross-sectional z-scores are clipped to ± this."""
     cost_bps: NonNegative = 10.0
     """Transaction cost of the evaluation, basis points of Σ|Δw|."""
+    delisting_return: Annotated[float, Field(ge=-1.0)] = 0.0
+    """What a position earns when its stock's rows end before the panel's, on the day after the last
+    row; it is cash from then on. −0.3 is common in the literature (Shumway 1997) where delistings
+    are for performance; 0 suits mergers, and stocks that merely leave the table."""
 
 
 class RuntimeConfig(Section):

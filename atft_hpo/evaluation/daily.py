@@ -86,15 +86,14 @@ def daily_results(
 
     def together(q: int) -> HorizonDays:
         days = _joined([block[q] for block in blocks])
-        held_DN = hold_tranches(carry_forward(days.weights_DN, days.has_target), horizons[q])
-        one_day_DN = yardsticks.returns_DNQ[..., 0]
+        wished_DN = hold_tranches(carry_forward(days.weights_DN, days.has_target), horizons[q])
         return HorizonDays(
             ic=days.ic,
             rank_ic=days.rank_ic,
             constant=days.constant,
             variance=days.variance,
             autocorrelation=rank_autocorrelation(days.rank_DN),
-            portfolio=portfolio_returns(held_DN, one_day_DN, config.portfolio.cost_bps),
+            portfolio=portfolio_returns(wished_DN, yardsticks.trading, config.portfolio.cost_bps),
             own=days.own,
         )
 

@@ -1,6 +1,6 @@
 """Validation metrics of a forecast: the only place where they get their names.
 
-    evaluation = evaluate_forecast(score_DNQ, Yardsticks.of(panel, days), config)
+    evaluation = evaluate_forecast(score_DNQ, Yardsticks.of(panel, days, config.portfolio), config)
     evaluation.metrics["rank_ic"], evaluation.daily.return_net
 
 Names of the objective's horizon stand alone (`ic`, `sharpe`), those of others carry it (`ic_5d`):
@@ -21,6 +21,7 @@ Names of the objective's horizon stand alone (`ic`, `sharpe`), those of others c
     hit_rate, hit_rate_gross          share of days with a return above 0
     max_drawdown, max_drawdown_gross  largest fall of compounded equity from its peak, in [0, 1]
     turnover                          mean Σ|Δw| per day
+    turnover_blocked                  share of the wished turnover that could not be traded
 
 A day is scored when at least 20 stocks are alive with a score and a label, and neither is constant;
 for pure RankIC there must be 20 more than sectors and styles. Without exposures the pure and style
@@ -86,7 +87,7 @@ def evaluate_forecast(
         summary = _summary(days, horizon, names)
         metrics |= {name + suffix: value for name, value in summary.items()}
     objective = found[horizons.index(config.objective.horizon_days)]
-    return Evaluation(metrics, _daily_series(yardsticks.dates, objective))
+    return Evaluation(metrics, _daily_series(yardsticks, objective))
 
 
 def max_drawdown(returns: Floats) -> float:
@@ -148,17 +149,25 @@ def _portfolio_summary(series: PortfolioSeries) -> dict[str, float]:
         "max_drawdown": max_drawdown(net),
         "max_drawdown_gross": max_drawdown(gross),
         "turnover": float(series.turnover[measured_D].mean()),
+        "turnover_blocked": _blocked_share(series),
     }
 
 
-def _daily_series(dates: NDArray[np.datetime64], days: HorizonDays) -> DailySeries:
-    pure_D = days.own.pure_rank_ic if days.own else np.full(len(dates), np.nan)
+def _blocked_share(series: PortfolioSeries) -> float:
+    blocked = float(series.blocked.sum())
+    wished = blocked + float(series.turnover.sum())
+    return blocked / wished if wished > 0 else math.nan
+
+
+def _daily_series(yardsticks: Yardsticks, days: HorizonDays) -> DailySeries:
+    pure_D = days.own.pure_rank_ic if days.own else np.full(len(days.ic), np.nan)
     return DailySeries(
-        dates=dates.astype("datetime64[D]"),
+        dates=yardsticks.dates.astype("datetime64[D]"),
         ic=days.ic.astype(np.float32),
         rank_ic=days.rank_ic.astype(np.float32),
         return_gross=days.portfolio.gross.astype(np.float32),
         return_net=days.portfolio.net.astype(np.float32),
         turnover=days.portfolio.turnover.astype(np.float32),
         pure_rank_ic=pure_D.astype(np.float32),
+        realised=yardsticks.trading.realised_D.astype("datetime64[D]"),
     )

@@ -1,15 +1,17 @@
 """From scores to a daily portfolio return: the one definition that evaluation and backtest share.
 
     targets = target_weights(score_DN, alive_DN, config.portfolio)
-    held = hold_tranches(targets, horizon_days)
-    series = portfolio_returns(held, one_day_returns_DN, config.portfolio.cost_bps)
+    wished = hold_tranches(targets, horizon_days)
+    series = portfolio_returns(wished, trading, config.portfolio.cost_bps)
 
 Conventions
 - A day's target is dollar-neutral (Σw = 0) with gross exposure 1 (Σ|w| = 1), from scores alone: it
   never looks at whether a label exists.
 - A day without a target (too few stocks, constant scores) keeps yesterday's weights: no trade.
-- A held stock without a one-day return that day earns nothing; it is neither dropped beforehand
-  (that would look ahead) nor are the others scaled up.
+- A stock that cannot be traded at the close at which a decision is carried out keeps its weight
+  until it can (`Trading`): it is neither dropped beforehand (that would look ahead) nor are the
+  others scaled up. It earns nothing while it has no price, and the whole jump afterwards.
+- A delisted stock's position becomes cash, at no cost, after `portfolio.delisting_return`.
 - The book starts from cash, so the first day's turnover is its gross exposure. Weights are
   rebalanced to target each day; their drift within a day is not traded.
 
@@ -23,6 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atft_hpo.config.schema import PortfolioConfig
+from atft_hpo.data.array_statistics.rolling import trailing_sum
+from atft_hpo.data.store.trading import Trading
 from atft_hpo.evaluation.day_blocks import day_blocks
 from atft_hpo.evaluation.series import MIN_STOCKS, Bools, Floats
 
@@ -33,7 +37,7 @@ BASIS_POINT: Final = 1e-4
 
 
 class PortfolioSeries(NamedTuple):
-    """Daily series [D]; returns are NaN on days when nothing held has a one-day return."""
+    """Daily series [D]; returns are NaN on days when nothing held has one."""
 
     gross: Floats
     """Σ w y, as a share of capital."""
@@ -41,6 +45,8 @@ class PortfolioSeries(NamedTuple):
     """`gross` less cost_bps · 1e-4 · turnover."""
     turnover: Floats
     """Σ|w_d − w_{d−1}|, with w = 0 before the first day."""
+    blocked: Floats
+    """Turnover wished that day, for the wished weights less those held, but not possible."""
 
 
 def target_weights(
@@ -100,27 +106,31 @@ def hold_tranches(target_DN: Floats, horizon_days: int) -> Floats:
 
     A tranche opened on day d with 1/h of the capital is held h days, so the book on day d is the
     mean of the last h targets; on the first h − 1 days the rest is cash (Jegadeesh & Titman 1993).
-    A running sum, as in its differentiable twin: `data.array_statistics.rolling.trailing_sum` would
-    change the last bits of every recorded validation.
     """
-    if horizon_days == 1:
-        return target_DN
-    total_DN = target_DN.cumsum(axis=0)
-    total_DN[horizon_days:] -= total_DN[:-horizon_days].copy()
-    return total_DN / horizon_days
+    return trailing_sum(target_DN, horizon_days) / horizon_days
 
 
-def portfolio_returns(
-    weights_DN: Floats, returns_DN: NDArray[np.floating], cost_bps: float
-) -> PortfolioSeries:
-    """Daily returns of the book `weights_DN` marked to market with one-day `returns_DN`.
+def carried_out(wished_DN: Floats, trading: Trading) -> Floats:
+    """Weights [D, N] held: of each stock those wished on the last day on which it could be traded.
 
-    `returns_DN[d]` is what a position decided on day d earns in its first day (the label of
-    horizon 1, trading delay included); NaN = missing.
+    0 before the first such day, and after a delisting.
     """
-    blocks = [_earned(weights_DN, returns_DN, days) for days in day_blocks(len(weights_DN))]
-    gross_D, turnover_D = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    return PortfolioSeries(gross_D, gross_D - cost_bps * BASIS_POINT * turnover_D, turnover_D)
+    day_D1 = np.arange(len(wished_DN))[:, None]
+    last_DN = np.maximum.accumulate(np.where(trading.executable_DN, day_D1, -1), axis=0)
+    held_DN = np.take_along_axis(wished_DN, np.maximum(last_DN, 0), axis=0)
+    return np.where((last_DN >= 0) & trading.listed_DN, held_DN, 0.0)
+
+
+def portfolio_returns(wished_DN: Floats, trading: Trading, cost_bps: float) -> PortfolioSeries:
+    """Daily returns of the book that wants to hold `wished_DN`, marked to market every day."""
+    if not (trading.executable_DN.all() and trading.listed_DN.all()):
+        held_DN = carried_out(wished_DN, trading)
+    else:
+        held_DN = wished_DN
+    blocks = [_earned(wished_DN, held_DN, trading, days) for days in day_blocks(len(held_DN))]
+    gross_D, turnover_D, blocked_D = (np.concatenate(p) for p in zip(*blocks, strict=True))
+    net_D = gross_D - cost_bps * BASIS_POINT * turnover_D
+    return PortfolioSeries(gross_D, net_D, turnover_D, blocked_D)
 
 
 def constant_days(values_DN: NDArray[np.floating], mask_DN: Bools) -> Bools:
@@ -130,17 +140,20 @@ def constant_days(values_DN: NDArray[np.floating], mask_DN: Bools) -> Bools:
 
 
 def _earned(
-    weights_DN: Floats, returns_DN: NDArray[np.floating], days: slice
-) -> tuple[Floats, Floats]:
-    """Gross return and turnover of some days."""
-    held_DN, known_DN = weights_DN[days], np.isfinite(returns_DN[days])
-    earned_DN = held_DN * np.where(known_DN, returns_DN[days], 0.0)
-    measured_D = (known_DN & (held_DN != 0.0)).any(axis=1)
-    gross_D = np.where(measured_D, np.where(known_DN, earned_DN, 0.0).sum(axis=1), np.nan)
-    before_DN = (
-        weights_DN[days.start - 1 : days.start] if days.start else np.zeros_like(held_DN[:1])
-    )
-    return gross_D, np.abs(np.diff(held_DN, axis=0, prepend=before_DN)).sum(axis=1)
+    wished_DN: Floats, held_DN: Floats, trading: Trading, days: slice
+) -> tuple[Floats, Floats, Floats]:
+    """Gross return, turnover and blocked turnover of some days."""
+    book_DN, return_DN = held_DN[days], trading.position_DN[days]
+    listed_DN, executable_DN = trading.listed_DN[days], trading.executable_DN[days]
+    known_DN = np.isfinite(return_DN)
+    earned_DN = np.where(known_DN, book_DN * return_DN, 0.0)
+    measured_D = (known_DN & (book_DN != 0.0)).any(axis=1)
+    gross_D = np.where(measured_D, earned_DN.sum(axis=1), np.nan)
+    before_DN = held_DN[days.start - 1 : days.start] if days.start else np.zeros_like(book_DN[:1])
+    # What a delisting turns into cash is not traded.
+    traded_DN = np.abs(np.diff(book_DN, axis=0, prepend=before_DN)) * listed_DN
+    blocked_DN = np.where(listed_DN & ~executable_DN, np.abs(wished_DN[days] - book_DN), 0.0)
+    return gross_D, traded_DN.sum(axis=1), blocked_DN.sum(axis=1)
 
 
 def _zscore(score_DN: Floats, mask_DN: Bools) -> Floats:

@@ -25,7 +25,7 @@ class DailySeries:
     """Per-day validation series of the objective's horizon; NaN on skipped days."""
 
     dates: NDArray[np.datetime64]
-    """[D] trading days of the validation range."""
+    """[D] trading days of the validation range: the days of the decisions."""
     ic: NDArray[np.float32]
     """[D] Pearson correlation across stocks."""
     rank_ic: NDArray[np.float32]
@@ -38,6 +38,9 @@ class DailySeries:
     """[D] Σ|w_d − w_{d−1}|."""
     pure_rank_ic: NDArray[np.float32]
     """[D] Spearman correlation of what sectors and styles leave of forecast and label."""
+    realised: NDArray[np.datetime64]
+    """[D] when the day's portfolio return was realised, δ + 1 trading days later; NaT after the
+    panel's end. What is joined with a benchmark, or drawn as equity, stands on these dates."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """What forecasts of a range of days are held against: labels, universe, sectors and styles.
 
-    yardsticks = Yardsticks.of(panel, split.validation)
+    yardsticks = Yardsticks.of(panel, split.validation, config.portfolio)
     evaluation = evaluate_forecast(score_DNQ, yardsticks, config)
 
 Ranks of the labels, and the regression on sectors and styles, depend on no forecast but for the
@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from atft_hpo.config.schema import PortfolioConfig
 from atft_hpo.data.array_statistics.ranks import average_ranks, normal_scores
 from atft_hpo.data.neutralization.pure import Regression
 from atft_hpo.data.neutralization.styles import Exposures, exposures_of
 from atft_hpo.data.store.panel import Panel
+from atft_hpo.data.store.trading import Trading
 from atft_hpo.evaluation.series import Bools, Centred, Floats, Ranked, masked_ranks
 
 
@@ -38,11 +40,11 @@ class PureYardstick:
         cls,
         return_DN: NDArray[np.floating],
         used_DN: Bools,
-        sector_N: NDArray[np.int64],
+        sector_DN: NDArray[np.integer],
         styles_DNK: NDArray[np.float32],
     ) -> "PureYardstick":
         """For labels at `used_DN`, where they are finite."""
-        regression = Regression.of(used_DN, sector_N, styles_DNK)
+        regression = Regression.of(used_DN, sector_DN, styles_DNK)
         scores_DN = normal_scores(np.where(used_DN, return_DN, np.float32(np.nan)))
         label_DN = regression.residual(scores_DN)
         label_DN[~(np.nan_to_num(label_DN) != 0.0).any(axis=1)] = np.nan
@@ -67,13 +69,13 @@ class Yardstick:
         cls,
         return_DN: NDArray[np.floating],
         used_DN: Bools,
-        sector_N: NDArray[np.int64] | None = None,
+        sector_DN: NDArray[np.integer] | None = None,
         styles_DNK: NDArray[np.float32] | None = None,
     ) -> "Yardstick":
         """For labels at `used_DN`, where they are finite; without styles there is no `pure`."""
         pure = None
-        if sector_N is not None and styles_DNK is not None:
-            pure = PureYardstick.of(return_DN, used_DN, sector_N, styles_DNK)
+        if sector_DN is not None and styles_DNK is not None:
+            pure = PureYardstick.of(return_DN, used_DN, sector_DN, styles_DNK)
         count_D = used_DN.sum(axis=1)
         rank = Ranked.of(masked_ranks(return_DN, used_DN), count_D)
         return cls(used_DN, count_D, Centred.of(return_DN, used_DN), rank, pure)
@@ -84,19 +86,25 @@ class Yardsticks:
     """Of all horizons on D days."""
 
     returns_DNQ: NDArray[np.floating]
-    """Raw h-day returns after the delay, the first of one day; NaN = missing."""
+    """Raw h-day returns after the delay; NaN = missing."""
     alive_DN: Bools
     dates: NDArray[np.datetime64]
+    trading: Trading
     exposures: Exposures | None = None
     """Without, there are no pure and style metrics."""
     _kept: dict[tuple[int, int], Yardstick] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
-    def of(cls, panel: Panel, days: range) -> "Yardsticks":
+    def of(cls, panel: Panel, days: range, config: PortfolioConfig) -> "Yardsticks":
         """Of `days` of the panel."""
         span = slice(days.start, days.stop)
-        alive_DN = np.asarray(panel.alive[span])
-        return cls(panel.targets[span], alive_DN, panel.dates[span], exposures_of(panel, days))
+        return cls(
+            panel.targets[span],
+            np.asarray(panel.alive[span]),
+            panel.dates[span],
+            Trading.of(panel, days, config.delisting_return),
+            exposures_of(panel, days),
+        )
 
     def yardstick(self, q: int, days: slice, score_DN: NDArray[np.floating]) -> Yardstick:
         """Of horizon `q` on some days of the range, for the cells of the forecast `score_DN`.

@@ -132,7 +132,7 @@ class ATFT(nn.Module):
         by_stock = self._by_stock(batch)
         given = {name: found.transpose(0, 1) for name, found in by_stock.items()}
         if "graph" in self.active:
-            given["alive"] = batch.alive_NT[:, batch.context :].T
+            given["alive"] = batch.alive_NS.T
             given["neighbours"], given["edge"] = batch.neighbours_SNK, batch.edge_SNKE
         if self.correction is not None and batch.base_NSQ is not None:
             given["base"] = batch.base_NSQ.transpose(0, 1)
@@ -150,20 +150,22 @@ class ATFT(nn.Module):
         names = tuple(batch.channels or {})
 
         def of_stocks(
-            x_NTF: Tensor, alive_NT: Tensor, sector_N: Tensor, *others: Tensor, **sums: Tensor
+            x_NTF: Tensor, present_NT: Tensor, sector_NT: Tensor, *others: Tensor, **sums: Tensor
         ) -> dict[str, Tensor]:
             *given, table_FMH = others
             channels = dict(zip(names, given, strict=True)) if batch.channels is not None else None
-            return self._trunk(x_NTF, alive_NT, sector_N, batch.context, channels, table_FMH, sums)
+            return self._trunk(
+                x_NTF, present_NT, sector_NT, batch.context, channels, table_FMH, sums
+            )
 
-        rows = (batch.x_NTF, batch.alive_NT, batch.sector_N, *(batch.channels or {}).values())
+        rows = (batch.x_NTF, batch.present_NT, batch.sector_NT, *(batch.channels or {}).values())
         stocks = max(1, self.chunk_tokens // batch.x_NTF.shape[1])
         table = (self.selection.table(),)
         keep = self.kept_chunks
         return in_chunks(of_stocks, rows, table, self.parameters(), stocks, keep, _SUMS)
 
     def _trunk(
-        self, x_NTF: Tensor, alive_NT: Tensor, sector_N: Tensor, context: int,
+        self, x_NTF: Tensor, present_NT: Tensor, sector_NT: Tensor, context: int,
         channels: dict[str, Tensor] | None, table_FMH: Tensor, sums: dict[str, Tensor],
     ) -> dict[str, Tensor]:  # fmt: skip
         """ "state" [N, S, H], what the graph reads of the features "code", "shift" [N, S, Q].
@@ -173,12 +175,12 @@ class ATFT(nn.Module):
         x_NTF, today = x_NTF.float(), slice(context, None)
         channels = self._channels(x_NTF) if channels is None else channels
         known = (sums["selected"], sums["heard"]) if sums else None
-        selected_NTH, heard_NTH = self.selection(x_NTF, alive_NT, channels, table_FMH, known)
+        selected_NTH, heard_NTH = self.selection(x_NTF, present_NT, channels, table_FMH, known)
         lstm_NTH = self.recurrence(selected_NTH, heard_NTH) if self.recurrence else selected_NTH
         code_NTH = F.linear(x_NTF, self.code.weight * self.plain, self.code.bias).float()
-        enriched_NTH = self.enrichment(lstm_NTH, code_NTH, sector_N)
+        enriched_NTH = self.enrichment(lstm_NTH, code_NTH, sector_NT)
         attended_NSH = (
-            self.attention(enriched_NTH, code_NTH, alive_NT, context)
+            self.attention(enriched_NTH, code_NTH, present_NT, context)
             if self.attention
             else enriched_NTH[:, today]
         )
@@ -270,7 +272,7 @@ class ATFT(nn.Module):
     @torch.no_grad()
     def selection_weights(self, batch: Batch) -> Tensor:
         """Mean selection weight per feature over the live cells of the slice days: float32 [F]."""
-        live_NS = batch.alive_NT[:, batch.context :]
+        live_NS = batch.alive_NS
         weight_BF = self.selection.weights(batch.x_NTF[:, batch.context :][live_NS].float())
         return weight_BF.mean(dim=0)
 

@@ -1,7 +1,7 @@
 """Variable selection: one gated residual network per feature, and a network that weighs them.
 
     selection = VariableSelection(features, fan_columns, hidden, dropout, added)
-    selected_NTH, heard_NTH = selection(x_NTF, alive_NT, channels, selection.table())
+    selected_NTH, heard_NTH = selection(x_NTF, present_NT, channels, selection.table())
 
 Source: Lim et al. 2021, §4.2 (equations 6–8). No loop runs over features. Networks of one number
 are interpolated between knots (see `tabulated`); those of the FAN columns, which take added
@@ -81,7 +81,7 @@ class VariableSelection(nn.Module):
         return value_FHM.mT.contiguous()
 
     def forward(
-        self, x_NTF: Tensor, alive_NT: Tensor, channels: Mapping[str, Tensor], table_FMH: Tensor,
+        self, x_NTF: Tensor, present_NT: Tensor, channels: Mapping[str, Tensor], table_FMH: Tensor,
         known: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """[N, T, F], bool [N, T], {"fan" | "san": [N, T, F_fan, c]} → float32 [N, T, H] twice.
@@ -91,7 +91,7 @@ class VariableSelection(nn.Module):
         with their gradients, and no network but the weighing one is computed before those are.
         """
         again = known is not None
-        token_B = _tokens(alive_NT)
+        token_B = _tokens(present_NT)
         x_BF = self._ordered(x_NTF.flatten(0, 1).index_select(0, token_B))
         weight_BF = self.dropout(self._weigh(x_BF))
         x_Bo, x_Bf = x_BF.tensor_split([self.tabulated], dim=1)
@@ -109,8 +109,8 @@ class VariableSelection(nn.Module):
                 fused_BH = self.fan_networks.weighted_sum(x_Bf, weight_Bf, added, again)
                 all_BH = plain_BH + fused_BH
         heard_BH = plain_BH if self.tabulated else all_BH
-        selected_NTH = self._dense(all_BH, token_B, alive_NT)
-        heard_NTH = self._dense(heard_BH, token_B, alive_NT)
+        selected_NTH = self._dense(all_BH, token_B, present_NT)
+        heard_NTH = self._dense(heard_BH, token_B, present_NT)
         if known is None:
             return selected_NTH, heard_NTH
         return known[0] + selected_NTH, known[1] + heard_NTH  # the second ones are 0
@@ -120,12 +120,12 @@ class VariableSelection(nn.Module):
         ordered_BF = self._weigh(self._ordered(x_BF))
         return torch.empty_like(ordered_BF).index_copy(1, self.order, ordered_BF)
 
-    def _dense(self, sum_BH: Tensor, token_B: Tensor, alive_NT: Tensor) -> Tensor:
+    def _dense(self, sum_BH: Tensor, token_B: Tensor, present_NT: Tensor) -> Tensor:
         """Tokens back in their places [N, T, H], times √F."""
         scaled_BH = sum_BH * float(len(self.order) ** 0.5)
-        dense_BH = scaled_BH.new_zeros(alive_NT.numel(), self.hidden)
-        dense_NTH = dense_BH.index_copy(0, token_B, scaled_BH).view(*alive_NT.shape, -1)
-        return dense_NTH * alive_NT.unsqueeze(-1)
+        dense_BH = scaled_BH.new_zeros(present_NT.numel(), self.hidden)
+        dense_NTH = dense_BH.index_copy(0, token_B, scaled_BH).view(*present_NT.shape, -1)
+        return dense_NTH * present_NT.unsqueeze(-1)
 
     def _ordered(self, x_BF: Tensor) -> Tensor:
         return x_BF.float().index_select(1, self.order)
@@ -135,8 +135,8 @@ class VariableSelection(nn.Module):
         return weight_BF
 
 
-def _tokens(alive_NT: Tensor) -> Tensor:
+def _tokens(present_NT: Tensor) -> Tensor:
     """Positions of the tokens to compute, int64."""
-    if alive_NT.device.type == "cpu":
-        return alive_NT.flatten().nonzero().squeeze(1)
-    return torch.arange(alive_NT.numel(), device=alive_NT.device)
+    if present_NT.device.type == "cpu":
+        return present_NT.flatten().nonzero().squeeze(1)
+    return torch.arange(present_NT.numel(), device=present_NT.device)

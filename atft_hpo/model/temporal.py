@@ -1,8 +1,8 @@
 """The trunk over time: LSTM, static enrichment, causal interpretable attention, feed-forward.
 
     lstm_NTH = Recurrence(...)(selected_NTH, heard_NTH)
-    enriched_NTH = StaticEnrichment(...)(lstm_NTH, code_NTH, sector_N)
-    attended_NSH = BandAttention(...)(enriched_NTH, code_NTH, alive_NT, context)
+    enriched_NTH = StaticEnrichment(...)(lstm_NTH, code_NTH, sector_NT)
+    attended_NSH = BandAttention(...)(enriched_NTH, code_NTH, present_NT, context)
     state_NSH = FeedForward(...)(attended_NSH, lstm_NTH[:, context:])
 
 Every module is causal and treats each stock alone; from the attention on, only the S slice days
@@ -73,14 +73,14 @@ class StaticEnrichment(nn.Module):
             self.meaning = nn.Embedding(sectors, hidden)
             nn.init.normal_(self.meaning.weight, std=MEANING_SPREAD)
 
-    def forward(self, x_NTH: Tensor, code_NTH: Tensor, sector_N: Tensor) -> Tensor:
-        """float32 [N, T, H] twice and int64 [N] → float32 [N, T, H]."""
+    def forward(self, x_NTH: Tensor, code_NTH: Tensor, sector_NT: Tensor) -> Tensor:
+        """float32 [N, T, H] twice and int64 [N, T], or [N, 1] for all days → float32 [N, T, H]."""
         if not self.static:
             plain: Tensor = self.network(x_NTH)
             return plain
-        film_N1Hx2 = self.film(self.embedding(sector_N)).float().unsqueeze(1)
-        scale, shift = film_N1Hx2.chunk(2, dim=-1)
-        meant_NTH = code_NTH * self.meaning(sector_N).unsqueeze(1)
+        film_NTHx2 = self.film(self.embedding(sector_NT)).float()
+        scale, shift = film_NTHx2.chunk(2, dim=-1)
+        meant_NTH = code_NTH * self.meaning(sector_NT)
         out: Tensor = self.network(x_NTH * (1.0 + scale) + shift + meant_NTH)
         return out
 
@@ -113,32 +113,32 @@ class BandAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.gate = GatedSkip(hidden, dropout)
 
-    def forward(self, x_NTH: Tensor, code_NTH: Tensor, alive_NT: Tensor, context: int) -> Tensor:
+    def forward(self, x_NTH: Tensor, code_NTH: Tensor, present_NT: Tensor, context: int) -> Tensor:
         """float32 [N, T, H] twice, bool [N, T] → float32 [N, S, H], the days from `context` on."""
         days = x_NTH.shape[1]
         key_NTH = self.key(x_NTH)
-        value_NTH = self.value(x_NTH) * alive_NT.unsqueeze(-1)
-        lagged_NTH = code_NTH * alive_NT.unsqueeze(-1)
+        value_NTH = self.value(x_NTH) * present_NT.unsqueeze(-1)
+        lagged_NTH = code_NTH * present_NT.unsqueeze(-1)
         blocks = []
         for start in range(context, days, BLOCK_DAYS):
             queries = slice(start, min(start + BLOCK_DAYS, days))
             keys = slice(max(0, start - self.lookback + 1), queries.stop)
             lag_ST = _lags(queries, keys, x_NTH.device)
-            past = (key_NTH[:, keys], value_NTH[:, keys], alive_NT[:, keys])
+            past = (key_NTH[:, keys], value_NTH[:, keys], present_NT[:, keys])
             attended_NSH = self._attend(x_NTH[:, queries], *past, lag_ST)
             blocks.append(attended_NSH + self._remember(lagged_NTH[:, keys], lag_ST))
         out: Tensor = self.gate(self.out(torch.cat(blocks, dim=1)), x_NTH[:, context:])
         return out
 
     def _attend(
-        self, x_NSH: Tensor, key_NTH: Tensor, value_NTH: Tensor, alive_NT: Tensor, lag_ST: Tensor
+        self, x_NSH: Tensor, key_NTH: Tensor, value_NTH: Tensor, present_NT: Tensor, lag_ST: Tensor
     ) -> Tensor:
         """One block: [N, S, H] queries against [N, T, H] keys and values → [N, S, H]."""
         query_NASd = self._split(self.query(x_NSH))
         key_NATd = self._split(key_NTH)
         score_NAST = (query_NASd @ key_NATd.mT).float() * query_NASd.shape[-1] ** -0.5
         in_band_ST = (lag_ST >= 0) & (lag_ST < self.lookback)
-        allowed_NST = in_band_ST & (alive_NT.unsqueeze(1) | (lag_ST == 0))
+        allowed_NST = in_band_ST & (present_NT.unsqueeze(1) | (lag_ST == 0))
         score_NAST = score_NAST.masked_fill(~allowed_NST.unsqueeze(1), -torch.inf)
         weight_NAST = self.by_head(score_NAST.softmax(dim=-1))
         weight_NST: Tensor = self.dropout(weight_NAST.mean(dim=1))

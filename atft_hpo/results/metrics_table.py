@@ -73,6 +73,7 @@ AFTER_STYLES = (
     Row("portfolio", "max. drawdown, net", "max_drawdown", percent),
     Row("portfolio", "days won, net", "hit_rate", percent),
     Row("portfolio", "turnover a day", "turnover", _two_digits),
+    Row("portfolio", "  not tradable", "turnover_blocked", percent),
     Row("score", "autocorrelation", "score_autocorrelation", _two_digits),
     Row("score", "variance", "score_variance", _two_digits),
     Row("days", "scored", "days", _count),

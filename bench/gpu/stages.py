@@ -98,7 +98,7 @@ def _selection(run: RunState, batch: Batch) -> None:
     with _quiet_gradients(run), precision(run.config, run.device):
         channels = run.model.channels(batch)
         out = run.model.selection(
-            batch.x_NTF.float(), batch.alive_NT, channels, run.model.selection.table()
+            batch.x_NTF.float(), batch.present_NT, channels, run.model.selection.table()
         )
         torch.autograd.backward([part.sum() for part in out])
 

@@ -44,8 +44,13 @@ def write_panel(out: Path, days: int, stocks: int, config: DataConfig, seed: int
     close_DN = np.cumsum(_returns(days, stocks, rng), axis=0)
     with staged_store(out) as stage:
         staged = PanelPaths(stage)
+        every_DN = np.ones((days, stocks), np.bool_)
+        sector_DN = np.tile(1 + np.arange(stocks, dtype=np.int16) % SECTORS, (days, 1))
         files = {
-            staged.alive.name: write_file(staged.alive, [np.ones((days, stocks), np.bool_)]),
+            staged.present.name: write_file(staged.present, [every_DN]),
+            staged.alive.name: write_file(staged.alive, [every_DN]),
+            staged.tradable.name: write_file(staged.tradable, [every_DN]),
+            staged.sector.name: write_file(staged.sector, [sector_DN]),
             staged.targets.name: write_file(staged.targets, [_targets(close_DN, config)]),
             staged.returns.name: write_file(
                 staged.returns, [np.diff(close_DN, axis=0, prepend=np.nan).astype(np.float32)]
@@ -59,7 +64,6 @@ def write_panel(out: Path, days: int, stocks: int, config: DataConfig, seed: int
             dates=tuple(str(d) for d in np.arange("2010-01-01", days, dtype="datetime64[D]")),
             codes=tuple(f"{i:05d}" for i in range(stocks)),
             sectors=(UNKNOWN_SECTOR, *(f"sector {i:02d}" for i in range(SECTORS))),
-            sector_of_code=tuple(1 + i % SECTORS for i in range(stocks)),
             features=features,
             features_sha256=features_sha256(features),
             horizons_days=config.horizons_days,

@@ -74,7 +74,7 @@ def _columns(part: str, panel: Panel, config: Config) -> Iterator[Tensor]:
         yield from _neighbours(x_NDF, panel, config)
     elif part == "f_sector":
         for sector in range(len(panel.manifest.sectors)):
-            member_N1 = torch.from_numpy(panel.sector == sector).unsqueeze(1)
+            member_N1 = torch.from_numpy(panel.sector[0] == sector).unsqueeze(1)
             yield x_NDF[..., 0] * member_N1
     else:
         yield from _lags(x_NDF, MEMORY_DAYS)

@@ -119,5 +119,5 @@ def _record(
         epoch=index - first, attempt=1, value=sharpes[-1], smoothed=float(np.mean(sharpes)),
         metrics={}, train={}, modules=(), seconds=1.0, samples_per_second=1.0, eta_seconds=0.0,
         epochs_done=index + 1, epochs_total=len(phase_E),
-        daily=DailySeries(dates, ic, ic, net, net, np.zeros_like(net), ic),
+        daily=DailySeries(dates, ic, ic, net, net, np.zeros_like(net), ic, dates),
     )  # fmt: skip

@@ -56,7 +56,7 @@ def report_of(
         epochs_total=total, metrics=metrics, value=30 * skill, smoothed=30 * skill,
         train={f"loss_{i}": 0.1 * i for i in range(24)}, modules=("fan", "graph", "san"),
         seconds=60.0, validation_seconds=4.0, samples_per_second=1e5, eta_seconds=600.0,
-        daily=DailySeries(dates_D, *series),
+        daily=DailySeries(dates_D, *series, dates_D),
     )  # fmt: skip
 
 

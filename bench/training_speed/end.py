@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import load_config
 from atft_hpo.data.neutralization.styles import STYLES, Exposures
+from atft_hpo.data.store.trading import Trading
 from atft_hpo.evaluation.metrics import Evaluation, evaluate_forecast
 from atft_hpo.evaluation.yardsticks import Yardsticks
 from atft_hpo.paths import RunPaths
@@ -54,10 +55,12 @@ def draw(days: int, stocks: int, horizons: int) -> tuple[NDArray[np.float32], Ya
     returns_DNQ = 0.02 * rng.standard_normal((days, stocks, horizons), dtype=np.float32)
     returns_DNQ[rng.random(returns_DNQ.shape) < 0.01] = np.nan
     styles_DKN = rng.uniform(-1.7, 1.7, (days, len(STYLES), stocks)).astype(np.float32)
-    exposures = Exposures(STYLES, np.arange(stocks) % SECTORS, styles_DKN.swapaxes(1, 2))
+    sector_DN = np.tile(np.arange(stocks, dtype=np.int16) % SECTORS, (days, 1))
+    exposures = Exposures(STYLES, sector_DN, styles_DKN.swapaxes(1, 2))
     dates = np.arange("2018-01-01", days, dtype="datetime64[D]")
     score_DNQ[~alive_DN] = np.nan
-    return score_DNQ, Yardsticks(returns_DNQ, alive_DN, dates, exposures)
+    trading = Trading.without_friction(returns_DNQ[..., 0], dates)
+    return score_DNQ, Yardsticks(returns_DNQ, alive_DN, dates, trading, exposures)
 
 
 def main(

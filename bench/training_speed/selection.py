@@ -62,7 +62,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     ours = VariableSelection(features, columns, hidden, 0.1, added)
     plain = FeatureNetworks(features, hidden)
     x_NTF = torch.randn(1, tokens, features)
-    alive_NT = torch.ones(1, tokens, dtype=torch.bool)
+    present_NT = torch.ones(1, tokens, dtype=torch.bool)
     channels = {
         "fan": torch.randn(1, tokens, len(columns), len(FAN_CHANNELS)),
         "san": torch.randn(1, tokens, len(columns), len(SAN_CHANNELS)),
@@ -74,11 +74,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
         torch.cat(parts).square().sum().backward()
 
     def run_ours() -> None:
-        ours(x_NTF, alive_NT, channels, ours.table())[0].square().sum().backward()
+        ours(x_NTF, present_NT, channels, ours.table())[0].square().sum().backward()
 
     def run_frozen() -> None:
         with torch.no_grad():
-            ours(x_NTF, alive_NT, channels, ours.table())
+            ours(x_NTF, present_NT, channels, ours.table())
 
     forms = {"plain": run_plain, "ours": run_ours, "frozen": run_frozen}
     best = dict.fromkeys(forms, float("inf"))

@@ -169,7 +169,7 @@ def selection_shares(model: ATFT, batch: Batch) -> tuple[float, float, float]:
     selection, hidden = model.selection, model.selection.hidden
     features, columns = len(selection.order), len(selection.columns)
     x_NTF = batch.x_NTF.flatten(0, 1)[:TOKENS].unsqueeze(0).float()
-    alive_NT = torch.ones(x_NTF.shape[:2], dtype=torch.bool)
+    present_NT = torch.ones(x_NTF.shape[:2], dtype=torch.bool)
     with torch.no_grad():
         channels = {
             name: value.flatten(0, 1)[:TOKENS].unsqueeze(0)
@@ -177,7 +177,7 @@ def selection_shares(model: ATFT, batch: Batch) -> tuple[float, float, float]:
         }
 
     def whole() -> None:
-        outs = selection(x_NTF, alive_NT, channels, selection.table())
+        outs = selection(x_NTF, present_NT, channels, selection.table())
         torch.autograd.backward([out.sum() for out in outs])
 
     added = [(selection.added[n](), c.flatten(0, 1)) for n, c in sorted(channels.items())]

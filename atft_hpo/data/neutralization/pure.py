@@ -1,7 +1,7 @@
 """What is left of a cross-section when sectors and styles are taken out, day by day.
 
-    residual_DN = residualise(score_DN, used_DN, sector_N, styles_DNK)
-    label_DN = pure_label(return_DN, alive_DN, sector_N, styles_DNK)
+    residual_DN = residualise(score_DN, used_DN, sector_DN, styles_DNK)
+    label_DN = pure_label(return_DN, alive_DN, sector_DN, styles_DNK)
 
 The residual of a day is that of least squares on one dummy per sector and K style ranks, over the
 day's used stocks. **Order matters** for labels: rank-gauss first, then residualise. Raw returns of
@@ -36,25 +36,24 @@ _Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Sectors:
-    """Stocks by sector."""
+    """Stocks by the sector that each is in on each day."""
 
-    order_N: NDArray[np.int64]
-    """Stocks, those of each sector together."""
-    first_J: NDArray[np.int64]
-    """Where each sector begins in `order_N`."""
-    place_N: NDArray[np.int64]
-    """The sector of each stock, counted from 0."""
+    count: int
+    """J, of any day."""
+    cell_DN: NDArray[np.int64]
+    """Day · J + sector of each stock."""
 
     @classmethod
-    def of(cls, sector_N: NDArray[np.int64]) -> "Sectors":
-        """From a sector for each stock, any integers."""
-        _, place_N, count_J = np.unique(sector_N, return_inverse=True, return_counts=True)
-        order_N = np.argsort(place_N, kind="stable")
-        return cls(order_N, np.cumsum(count_J) - count_J, place_N)
+    def of(cls, sector_DN: NDArray[np.integer]) -> "Sectors":
+        """From a sector ≥ 0 for each stock and day."""
+        count = int(sector_DN.max(initial=0)) + 1
+        return cls(count, np.arange(len(sector_DN))[:, None] * count + sector_DN)
 
     def sums(self, values_DN: _Floats) -> _Floats:
         """[D, J] of each day and sector."""
-        return np.add.reduceat(values_DN.take(self.order_N, axis=1), self.first_J, axis=1)
+        cells = len(values_DN) * self.count
+        sums = np.bincount(self.cell_DN.ravel(), values_DN.ravel(), minlength=cells)
+        return sums.astype(np.float64, copy=False).reshape(len(values_DN), self.count)
 
     def within(self, values_DN: _Floats, used_DN: NDArray[np.bool_], count_DJ: _Floats) -> _Floats:
         """Values less the mean of their sector's used stocks, of which there are `count_DJ`.
@@ -62,7 +61,7 @@ class Sectors:
         Values must be 0 where not used; the result is.
         """
         mean_DJ = self.sums(values_DN) / np.maximum(count_DJ, 1.0)
-        return np.where(used_DN, values_DN - mean_DJ.take(self.place_N, axis=1), 0.0)
+        return np.where(used_DN, values_DN - mean_DJ.take(self.cell_DN), 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +85,12 @@ class Regression:
     def of(
         cls,
         used_DN: NDArray[np.bool_],
-        sector_N: NDArray[np.int64],
+        sector_DN: NDArray[np.integer],
         styles_DNK: NDArray[np.float32],
         min_freedom: int = MIN_FREEDOM,
     ) -> "Regression":
         """For the cells `used_DN`; the other arguments are those of `residualise`."""
-        sectors = Sectors.of(sector_N)
+        sectors = Sectors.of(sector_DN)
         count_DJ = sectors.sums(used_DN.astype(np.float64))
         basis_DKN, rank_D = _basis(styles_DNK, used_DN, sectors, count_DJ)
         freedom_D = used_DN.sum(axis=1) - (count_DJ > 0).sum(axis=1) - rank_D
@@ -115,7 +114,7 @@ class Regression:
 def residualise(
     values_DN: NDArray[np.floating],
     used_DN: NDArray[np.bool_],
-    sector_N: NDArray[np.int64],
+    sector_DN: NDArray[np.integer],
     styles_DNK: NDArray[np.float32],
     min_freedom: int = MIN_FREEDOM,
 ) -> _Floats:
@@ -129,13 +128,13 @@ def residualise(
     Args:
         values_DN: finite where used; their type tells how exact they are.
         used_DN: cells that take part.
-        sector_N: sector of each stock, any integers ≥ 0.
+        sector_DN: sector of each stock on each day, integers ≥ 0.
         styles_DNK: exposures, such as `styles.style_ranks`; finite.
     """
     out_DN = np.empty(values_DN.shape)
     for first in range(0, len(values_DN), _DAYS_AT_ONCE):
         part = slice(first, first + _DAYS_AT_ONCE)
-        regression = Regression.of(used_DN[part], sector_N, styles_DNK[part], min_freedom)
+        regression = Regression.of(used_DN[part], sector_DN[part], styles_DNK[part], min_freedom)
         out_DN[part] = regression.residual(values_DN[part])
     return out_DN
 
@@ -143,20 +142,20 @@ def residualise(
 def pure_label(
     returns_DN: NDArray[np.floating],
     alive_DN: NDArray[np.bool_],
-    sector_N: NDArray[np.int64],
+    sector_DN: NDArray[np.integer],
     styles_DNK: NDArray[np.float32],
     min_freedom: int = MIN_FREEDOM,
 ) -> _Floats:
     """[D, N] normal scores of each day's returns, residualised; NaN where dead or missing."""
     used_DN = alive_DN & np.isfinite(returns_DN)
     scores_DN = normal_scores(np.where(used_DN, returns_DN, np.float32(np.nan)))
-    return residualise(scores_DN, used_DN, sector_N, styles_DNK, min_freedom)
+    return residualise(scores_DN, used_DN, sector_DN, styles_DNK, min_freedom)
 
 
 def pure_labels(
     returns_DNQ: NDArray[np.float32],
     alive_DN: NDArray[np.bool_],
-    sector_N: NDArray[np.int64],
+    sector_DN: NDArray[np.integer],
     styles_DNK: NDArray[np.float32],
 ) -> NDArray[np.float32]:
     """[D, N, Q] `pure_label` of every horizon.
@@ -166,7 +165,7 @@ def pure_labels(
     """
     out_DNQ = np.empty_like(returns_DNQ)
     for q in range(returns_DNQ.shape[-1]):
-        out_DNQ[..., q] = pure_label(returns_DNQ[..., q], alive_DN, sector_N, styles_DNK)
+        out_DNQ[..., q] = pure_label(returns_DNQ[..., q], alive_DN, sector_DN, styles_DNK)
     _check_days(out_DNQ, returns_DNQ, alive_DN, styles_DNK.shape[2])
     return out_DNQ
 

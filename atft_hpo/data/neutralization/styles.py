@@ -54,12 +54,12 @@ class Exposures:
 
     names: tuple[str, ...]
     """[K] styles in force."""
-    sector_N: NDArray[np.int64]
+    sector_DN: NDArray[np.int16]
     styles_DNK: NDArray[np.float32]
 
-    def on(self, days: slice) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Sectors, and the styles of some days of the range."""
-        return self.sector_N, self.styles_DNK[days]
+    def on(self, days: slice) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+        """Sectors and styles of some days of the range."""
+        return self.sector_DN[days], self.styles_DNK[days]
 
 
 def style_names(panel: Panel) -> tuple[str, ...]:
@@ -90,7 +90,8 @@ def style_ranks(panel: Panel, days: range | None = None) -> NDArray[np.float32]:
 
 def exposures_of(panel: Panel, days: range) -> Exposures:
     """Sectors and styles of `days`."""
-    return Exposures(style_names(panel), panel.sector, style_ranks(panel, days))
+    sector_DN = panel.sector[days.start : days.stop]
+    return Exposures(style_names(panel), sector_DN, style_ranks(panel, days))
 
 
 @dataclass(frozen=True, eq=False)

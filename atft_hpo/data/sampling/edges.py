@@ -3,8 +3,10 @@
     graph = load_graph(panel, config.graph)     # built once, cached beside the panel
     g = graph.graph_of_day_D[d]                 # the latest graph of a day ≤ d
 
-The graph of refresh day r uses returns up to and including r (known at its close) and the stocks
-alive that day. Shapes: G graphs, N stocks, K neighbours, E = 2 edge attributes.
+The graph of refresh day r uses returns up to and including r (known at its close). Neighbours are
+stocks of that day's universe; every stock that is present has some, so that one which enters the
+universe before the next graph has edges from its first day in it. Shapes: G graphs, N stocks, K
+neighbours, E = 2 edge attributes.
 """
 
 import hashlib
@@ -25,7 +27,7 @@ from atft_hpo.paths import PanelPaths
 
 EDGE_ATTRIBUTES = 2
 """Shrunk ρ, same sector (0 or 1)."""
-_GRAPH_VERSION = 1
+_GRAPH_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -58,15 +60,16 @@ def load_graph(panel: Panel, config: GraphConfig) -> Graph:
             return Graph(arrays["neighbours"], arrays["edges"], arrays["graph_of_day"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass  # absent, or damaged: a cache is rebuilt
-    graph = build_graph(panel.returns, panel.alive, panel.sector, config)
+    graph = build_graph(panel.returns, panel.present, panel.alive, panel.sector, config)
     _save(graph, path)
     return graph
 
 
 def build_graph(
     returns_DN: NDArray[np.float32],
+    present_DN: NDArray[np.bool_],
     alive_DN: NDArray[np.bool_],
-    sector_N: NDArray[np.int64],
+    sector_DN: NDArray[np.integer],
     config: GraphConfig,
 ) -> Graph:
     """Graphs at every `refresh_days`-th day from the first with a full window."""
@@ -76,55 +79,66 @@ def build_graph(
     neighbours_GNK = np.full(shape, -1, dtype=np.int32)
     edges_GNKE = np.zeros((*shape, EDGE_ATTRIBUTES), dtype=np.float32)
     for g, day in enumerate(refresh):
-        live = np.flatnonzero(alive_DN[day])
-        window = returns_DN[day + 1 - config.window_days : day + 1, live]
-        rho = trailing_correlation(window, config.window_days / 2) * (1 - config.shrinkage)
+        here, members = np.flatnonzero(present_DN[day]), np.flatnonzero(alive_DN[day])
+        window = returns_DN[day + 1 - config.window_days : day + 1]
+        rho = trailing_correlation(window[:, here], window[:, members], config.window_days / 2)
+        rho *= 1 - config.shrinkage
+        rho[here[:, None] == members] = 0.0
         places, strength = strongest(rho, config.neighbours, config.min_correlation)
         width = places.shape[1]
         real = places >= 0
-        found = np.where(real, live[places], -1)
-        neighbours_GNK[g, live, :width] = found
-        edges_GNKE[g, live, :width, 0] = strength
-        same = sector_N[found] == sector_N[live][:, None]
-        edges_GNKE[g, live, :width, 1] = same & real
+        found = np.where(real, members[places], -1)
+        neighbours_GNK[g, here, :width] = found
+        edges_GNKE[g, here, :width, 0] = strength
+        same = sector_DN[day, found] == sector_DN[day, here][:, None]
+        edges_GNKE[g, here, :width, 1] = same & real
     graph_of_day_D = (np.arange(days) - refresh.start) // config.refresh_days
     return Graph(neighbours_GNK, edges_GNKE, np.maximum(graph_of_day_D, -1).astype(np.int32))
 
 
-def trailing_correlation(returns_WN: NDArray[np.float32], min_days: float) -> NDArray[np.float64]:
-    """[N, N] Pearson correlation over the days both stocks have; 0 below `min_days` of them.
+def trailing_correlation(
+    a_WM: NDArray[np.float32], b_WN: NDArray[np.float32], min_days: float
+) -> NDArray[np.float64]:
+    """[M, N] Pearson correlation over the days both stocks have; 0 below `min_days` of them.
 
-    Pairwise complete moments as matrix products: with mask m and zero-filled x,
-    cov = Σ x_i x_j − Σ x_i m_j · Σ m_i x_j / n over the n common days.
+    Pairwise complete moments as matrix products: with masks m and zero-filled x,
+    cov = Σ a_i b_j − Σ a_i m_j · Σ m_i b_j / n over the n common days.
     """
-    mask = torch.from_numpy(~np.isnan(returns_WN)).double()
-    x = torch.from_numpy(np.nan_to_num(returns_WN)).double()
-    x = (x - x.sum(0) / mask.sum(0).clamp(min=1)) * mask  # against cancellation only
-    count, sums, squares = mask.T @ mask, x.T @ mask, (x * x).T @ mask
-    common = count.clamp(min=1)
-    covariance = x.T @ x - sums * sums.T / common
-    variance = squares - sums * sums / common
-    scale = (variance * variance.T).clamp(min=0).sqrt()
-    usable = (count >= min_days) & (scale > 1e-12 * squares.mean())
+    (a, a_mask), (b, b_mask) = _about_zero(a_WM), _about_zero(b_WN)
+    count, common = a_mask.T @ b_mask, (a_mask.T @ b_mask).clamp(min=1)
+    a_sum, b_sum = a.T @ b_mask, a_mask.T @ b
+    a_square, b_square = (a * a).T @ b_mask, a_mask.T @ (b * b)
+    covariance = a.T @ b - a_sum * b_sum / common
+    variances = (a_square - a_sum**2 / common) * (b_square - b_sum**2 / common)
+    scale = variances.clamp(min=0).sqrt()
+    least = 1e-12 * (a_square.mean() * b_square.mean()).sqrt()
+    usable = (count >= min_days) & (scale > least)
     rho = torch.where(usable, covariance / scale, 0.0).clamp(-1, 1)
     return np.asarray(rho.numpy())
 
 
-def strongest(
-    rho_NN: NDArray[np.float64], count: int, threshold: float
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Places [N, K'] of the largest |ρ| ≥ threshold of each row, self excluded, and their ρ.
+def _about_zero(returns_WN: NDArray[np.float32]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns less their mean, 0 where missing, and 1 where they are known; against cancellation
+    only."""
+    mask = torch.from_numpy(~np.isnan(returns_WN)).double()
+    x = torch.from_numpy(np.nan_to_num(returns_WN)).double()
+    return (x - x.sum(0) / mask.sum(0).clamp(min=1)) * mask, mask
 
-    K' = min(count, N − 1); strongest first, equal ones in ascending order; -1 and 0 where none.
+
+def strongest(
+    rho_MN: NDArray[np.float64], count: int, threshold: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Places [M, K'] of the largest |ρ| ≥ threshold > 0 of each row, and their ρ.
+
+    K' = min(count, N); strongest first, equal ones in ascending order; -1 and 0 where none.
     """
-    size = np.abs(rho_NN)
-    np.fill_diagonal(size, -1.0)
-    width = min(count, len(size) - 1)
-    top = np.sort(np.argpartition(-size, max(width - 1, 0), axis=1)[:, :width], axis=1)
+    size = np.abs(rho_MN)
+    width = min(count, size.shape[1])
+    top = np.sort(np.argpartition(-size, width - 1, axis=1)[:, :width], axis=1)
     order = np.argsort(-np.take_along_axis(size, top, axis=1), axis=1, kind="stable")
     top = np.take_along_axis(top, order, axis=1)
     strong = np.take_along_axis(size, top, axis=1) >= max(threshold, np.finfo(np.float64).tiny)
-    rho = np.take_along_axis(rho_NN, top, axis=1)
+    rho = np.take_along_axis(rho_MN, top, axis=1)
     return np.where(strong, top, -1), np.where(strong, rho, 0.0)
 
 

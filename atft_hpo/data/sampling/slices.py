@@ -26,6 +26,7 @@ from atft_hpo.data.sampling.cuts import day_cuts, stock_groups
 from atft_hpo.data.sampling.edges import EDGE_ATTRIBUTES, load_graph
 from atft_hpo.data.sampling.splits import Split, date_split
 from atft_hpo.data.store.panel import Panel
+from atft_hpo.data.store.trading import Trading
 
 EVALUATION_DAYS = 240
 """Least length of evaluation slices: without gradients long ones fit, and the context before each
@@ -41,7 +42,7 @@ class SliceIndex:
     context: int
     """C: days before them."""
     stocks: NDArray[np.int64]
-    """Ascending panel indices; each is alive on some of the C + S days."""
+    """Ascending panel indices; each is in the universe on some of the S days."""
     labelled: bool = True
     """Whether any of them has a label on any of the S days: without one there is no loss."""
 
@@ -55,9 +56,12 @@ class SliceSource:
         self.stock_count = panel.alive.shape[1]
         self.graph = load_graph(panel, config.graph)
         self._alive_DN = torch.from_numpy(np.array(panel.alive)).to(device)
-        self._sector_N = torch.from_numpy(panel.sector).to(device)
+        self._present_DN = torch.from_numpy(np.array(panel.present)).to(device)
+        self._sector_DN = torch.from_numpy(np.array(panel.sector)).to(device)
         masked = np.where(panel.alive[..., None], panel.targets, np.float32(np.nan))
-        self._return_DNQ = torch.from_numpy(masked).to(device)
+        trading = Trading.of(panel, range(len(panel.dates)), config.portfolio.delisting_return)
+        self._return_DN = torch.from_numpy(trading.position_DN).to(device)
+        self._executable_DN = torch.from_numpy(trading.executable_DN).to(device)
         label_DNQ = loss_labels(panel, masked, config.loss)
         self._label_DNQ = torch.from_numpy(label_DNQ).to(device)
         self._labelled_DN = np.isfinite(label_DNQ).any(axis=2) & panel.alive
@@ -99,7 +103,7 @@ class SliceSource:
         self._has_base_D[days.start : days.stop] = True
 
     def training_plan(self, generator: torch.Generator) -> list[SliceIndex]:
-        """One epoch in random order: every live (stock, day) of the train range exactly once.
+        """One epoch in random order: every (stock, day) of the universe in the train range once.
 
         The cuts between slices, and the groups of stocks (`slices.stocks`), differ each time.
         """
@@ -111,7 +115,7 @@ class SliceSource:
             groups = [whole.stocks]
             if self._config.stocks is not None:
                 groups = stock_groups(
-                    whole.stocks, self.panel.sector, self._config.stocks, generator
+                    whole.stocks, self.panel.sector[days[0]], self._config.stocks, generator
                 )
             plan += [self._index(days, group) for group in groups]
         order = torch.randperm(len(plan), generator=generator).tolist()
@@ -133,18 +137,26 @@ class SliceSource:
         neighbours_SNK, edge_SNKE = self._edges_of(index, stocks)
         return Batch(
             x_NTF=self._features(span, index, stocks),
-            alive_NT=self._alive_DN[span, stocks].T.contiguous(),
-            sector_N=self._sector_N[stocks],
+            present_NT=self._present_DN[span, stocks].T.contiguous(),
+            alive_NS=self._alive_DN[days, stocks].T.contiguous(),
+            sector_NT=self._sectors(span, index, stocks),
             label_NSQ=self._label_DNQ[days, stocks].transpose(0, 1).contiguous(),
-            return_NSQ=self._return_DNQ[days, stocks].transpose(0, 1).contiguous(),
+            return_NS=self._return_DN[days, stocks].T.contiguous(),
+            executable_NS=self._executable_DN[days, stocks].T.contiguous(),
             neighbours_SNK=neighbours_SNK,
             edge_SNKE=edge_SNKE,
             context=index.context,
             first_day=index.days.start,
             stocks=stocks,
-            sectors=int(self.panel.sector[index.stocks].max(initial=0)) + 1,
+            sectors=len(self.panel.manifest.sectors),
             base_NSQ=self._base(days, stocks),
         )
+
+    def _sectors(self, span: slice, index: SliceIndex, stocks: Tensor) -> Tensor:
+        """[N, T], or [N, 1]: the host knows whether any of them changes."""
+        known_TN = self.panel.sector[span, index.stocks]
+        last = slice(span.stop - 1, span.stop) if (known_TN == known_TN[-1]).all() else span
+        return self._sector_DN[last, stocks].T.long()
 
     def _base(self, days: slice, stocks: Tensor) -> Tensor | None:
         """Days without a base stay NaN, so that none is trained or forecast by mistake."""
@@ -155,7 +167,7 @@ class SliceSource:
     def _index(self, days: range, stocks: NDArray[np.int64] | None) -> SliceIndex:
         context = min(self._config.context_days, days.start)
         if stocks is None:
-            stocks = np.flatnonzero(self.panel.alive[days.start - context : days.stop].any(axis=0))
+            stocks = np.flatnonzero(self.panel.alive[days.start : days.stop].any(axis=0))
         labelled = self._labelled_DN[days.start : days.stop, stocks].any()
         return SliceIndex(days, context, stocks, bool(labelled))
 

@@ -81,7 +81,7 @@ class FeatureFile:
         block = self._blocks[number]
         bits_FDS = np.empty((self._features, *block.place_DS.shape), np.uint16)
         os.preadv(self._file.fileno(), [bits_FDS.data], self._place(number))
-        return block.dense(bits_FDS, kept)
+        return block.dense(bits_FDS, kept, self._blocks.shape[1])
 
     def _place(self, number: int) -> int:
         """Where the columns of a block begin, and at most its days."""

@@ -1,7 +1,11 @@
 """Labels and daily returns as dense tensors, from given columns or from prices.
 
-Label for horizon h with trading delay δ, on the panel's own trading-day axis:
-close[d+δ+h] / close[d+δ] − 1. Missing stays missing (NaN), never zero.
+On the panel's own trading-day axis a position decided at the close of day d is entered at the close
+of d+δ and left at that of d+δ+h, so its label is close[d+δ+h] / close[d+δ] − 1. Where it cannot be
+entered at d+δ (no row, no trade, locked at a limit) there is no label. Where it cannot be left at
+d+δ+h, it is left at the first close at which it can, so that a jump over a halt is in the label of
+who was caught in it; where no such close comes any more, it is marked to the last close known.
+Missing stays missing (NaN), never zero.
 """
 
 from typing import Any
@@ -13,6 +17,7 @@ from atft_hpo.data.ingest.table import Rows, Table
 from atft_hpo.errors import DataError
 
 Prices = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 
 def dense(rows: Rows, values_R: NDArray[Any], missing: float = np.nan) -> Prices:
@@ -31,18 +36,46 @@ def close_prices(rows: Rows, table: Table) -> Prices | None:
     return dense(rows, np.where(valid, close_R, np.nan))
 
 
-def forward_returns(close_DN: Prices, horizon: int, delay: int) -> Prices:
-    """[D, N] close[d+δ+h] / close[d+δ] − 1; NaN where a close is missing or past the end."""
+def last_known(close_DN: Prices) -> Prices:
+    """[D, N] close of the day or, without one, of the last day that has one; NaN before."""
+    day_D1 = np.arange(len(close_DN))[:, None]
+    last_DN = np.maximum.accumulate(np.where(np.isnan(close_DN), 0, day_D1), axis=0)
+    return np.take_along_axis(close_DN, last_DN, axis=0)
+
+
+def next_tradable(tradable_DN: Bools) -> NDArray[np.int64]:
+    """[D, N] first day, today included, on which a stock can be traded; D where none comes."""
+    days = len(tradable_DN)
+    day_DN = np.where(tradable_DN, np.arange(days)[:, None], days)
+    return np.asarray(np.minimum.accumulate(day_DN[::-1], axis=0)[::-1])
+
+
+def forward_returns(close_DN: Prices, tradable_DN: Bools, horizon: int, delay: int) -> Prices:
+    """[D, N] labels of one horizon, see the module; NaN past the end of the panel.
+
+    Args:
+        close_DN: NaN where there is none.
+        tradable_DN: False wherever there is no close.
+    """
     out_DN = np.full_like(close_DN, np.nan)
     last = len(close_DN) - delay - horizon
     if last > 0:
-        entry_DN, exit_DN = close_DN[delay : delay + last], close_DN[delay + horizon :]
+        entry_DN = np.where(tradable_DN, close_DN, np.nan)[delay : delay + last]
+        exit_day_DN = next_tradable(tradable_DN)[delay + horizon :]
+        at_end_N = last_known(close_DN)[-1]
+        found_DN = np.take_along_axis(close_DN, np.minimum(exit_day_DN, len(close_DN) - 1), axis=0)
+        exit_DN = np.where(exit_day_DN < len(close_DN), found_DN, at_end_N)
         out_DN[:last] = exit_DN / entry_DN - 1
     return out_DN
 
 
 def label_tensor(
-    rows: Rows, table: Table, close_DN: Prices | None, horizons: tuple[int, ...], delay: int
+    rows: Rows,
+    table: Table,
+    close_DN: Prices | None,
+    tradable_DN: Bools,
+    horizons: tuple[int, ...],
+    delay: int,
 ) -> NDArray[np.float32]:
     """[D, N, Q] raw returns: the columns given, else derived from closes.
 
@@ -56,7 +89,7 @@ def label_tensor(
             out_DNQ[..., q] = dense(rows, np.where(np.isfinite(given_R), given_R, np.nan))
         else:
             assert close_DN is not None  # `open_table` refuses a table with neither
-            out_DNQ[..., q] = forward_returns(close_DN, horizon, delay)
+            out_DNQ[..., q] = forward_returns(close_DN, tradable_DN, horizon, delay)
         if np.isnan(out_DNQ[..., q]).all():
             raise DataError(
                 f"no label for horizon {horizon} days: {len(rows.dates)} days of data, delay "
@@ -68,16 +101,18 @@ def label_tensor(
 def known_returns(
     rows: Rows, table: Table, close_DN: Prices | None, target_1d_DN: NDArray[np.float32], delay: int
 ) -> NDArray[np.float32]:
-    """[D, N] one-day returns known at d: `return_1d`, else closes, else `target_1d` once realised.
+    """[D, N] returns known at d since the last close before: `return_1d`, else closes, else
+    `target_1d` once realised.
 
-    target_1d of day e is known at e + δ + 1, so the last form is its shift by that much.
+    The first close after missing days holds the return over all of them. target_1d of day e is
+    known at e + δ + 1, so the last form is its shift by that much.
     """
     if "return_1d" in table.optional:
         given_R = rows.numbers["return_1d"]
         return dense(rows, np.where(np.isfinite(given_R), given_R, np.nan)).astype(np.float32)
     out_DN = np.full(target_1d_DN.shape, np.nan, dtype=np.float32)
     if close_DN is not None:
-        out_DN[1:] = close_DN[1:] / close_DN[:-1] - 1
+        out_DN[1:] = close_DN[1:] / last_known(close_DN)[:-1] - 1
     else:
         out_DN[delay + 1 :] = target_1d_DN[: -(delay + 1)]
     return out_DN

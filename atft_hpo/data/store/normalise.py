@@ -1,15 +1,20 @@
-"""Normalisation of one day across its live stocks; never over time, never over one stock.
+"""Normalisation of one day across its universe; never over time, never over one stock.
 
     normalise = Normaliser(features, config.pack)
-    bits_FDN, found = normalise(columns, fill, first_day, stocks_D)
+    bits_FDN, found = normalise(columns, fill, first_day, members_D, stocks_D)
 
 A row [N] is one feature on one day, NaN = missing; rows are independent, so many are done at once.
-Results lie within ±clip; a feature that is the same for all stocks becomes 0 and a missing cell
+Results lie within ±clip; a feature that is the same for all members becomes 0 and a missing cell
 becomes 0. Only the day's own values enter, so nothing of the future can.
+
+Stocks that are present but not in the universe are placed where they would stand among its members,
+who do not notice: by the members' centre and scale, or at the rank between those of their
+neighbours.
 """
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -104,32 +109,43 @@ class Normaliser:
         columns: range,
         fill: Callable[[int, Floats], None],
         first_day: int,
+        members_D: Stocks,
         stocks_D: Stocks,
     ) -> tuple[NDArray[np.uint16], ColumnStatistics]:
         """A block of days: bits in the store's type [F, D, N], and what its columns hold.
 
         Args:
             columns: which features; F of them.
-            fill: writes the values of one of the F to [D, N], NaN where missing and after the
-                day's stocks.
+            fill: writes the values of one of the F to [D, N], members first, NaN where missing
+                and after the day's stocks.
             first_day: the block's.
-            stocks_D: how many stocks are alive on each day; N is the most.
+            members_D: how many stocks are in the universe on each day.
+            stocks_D: how many are present; N is the most.
         """
-        shape = (len(stocks_D), int(stocks_D.max()))
-        bits_FDN = np.empty((len(columns), *shape), np.uint16)
+        others = Others.after(members_D, stocks_D)
+        bits_FDN = np.zeros((len(columns), len(stocks_D), int(stocks_D.max())), np.uint16)
+        shape = (len(members_D), int(members_D.max()))
         found = ColumnStatistics.empty(len(columns))
         for kind, alike in self._alike(columns, shape[0] * shape[1]):
-            x_FDN = self._arrays.get("x", np.float32, (len(alike), *shape))
-            for f, x_DN in zip(alike, x_FDN, strict=True):
+            x_FDM = self._arrays.get("x", np.float32, (len(alike), *shape))
+            other_FO = self._arrays.get("other", np.float32, (len(alike), len(others.day_O)))
+            for f, x_DM, other_O in zip(alike, x_FDM, other_FO, strict=True):
+                x_DN = self._arrays.get("whole", np.float32, bits_FDN.shape[1:])
                 fill(int(f), x_DN)
+                others.split(x_DN, x_DM, other_O)
             with np.errstate(over="ignore", invalid="ignore"):
-                ordered = self._ordered(kind, alike, x_FDN, first_day, found)
-                x_RN = x_FDN.reshape(-1, shape[1])
-                centre_R, scale_R = NORMALISERS[kind](x_RN, ordered, np.tile(stocks_D, len(alike)))
+                ordered = self._ordered(kind, alike, x_FDM, first_day, found)
+                x_RM = x_FDM.reshape(-1, shape[1])
+                if kind == "rank_gauss":  # before the members' scores take their values' place
+                    others.score(other_FO, ordered)
+                centre_R, scale_R = NORMALISERS[kind](x_RM, ordered, np.tile(members_D, len(alike)))
             scalings = (some_R.reshape(len(alike), -1, 1) for some_R in (centre_R, scale_R))
-            for f, x_DN, centre_D1, scale_D1 in zip(alike, x_FDN, *scalings, strict=True):
-                bits = torch.from_numpy(bits_FDN[f]).view(self._type)
-                bits.copy_(scaled(x_DN, centre_D1, scale_D1, self._clip))
+            rows = zip(alike, x_FDM, other_FO, *scalings, strict=True)
+            for f, x_DM, other_O, centre_D1, scale_D1 in rows:
+                bits_DN = torch.from_numpy(bits_FDN[f]).view(self._type)
+                bits_DN[:, : shape[1]] = scaled(x_DM, centre_D1, scale_D1, self._clip)
+                of_day = centre_D1[others.day_O, 0], scale_D1[others.day_O, 0]
+                bits_DN[others.slots] = scaled(other_O, *of_day, self._clip).to(self._type)
         return bits_FDN, found
 
     def _alike(
@@ -160,6 +176,51 @@ class Normaliser:
         return ordered
 
 
+@dataclass(frozen=True)
+class Others:
+    """The slots of a block whose stocks are present, but not in the universe: O of them."""
+
+    day_O: NDArray[np.int64]
+    slot_O: NDArray[np.int64]
+
+    @property
+    def slots(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Day and slot of each."""
+        return torch.from_numpy(self.day_O), torch.from_numpy(self.slot_O)
+
+    @classmethod
+    def after(cls, members_D: Stocks, stocks_D: Stocks) -> "Others":
+        """Each day's slots from `members_D` on, up to `stocks_D`."""
+        slot_N = np.arange(int(stocks_D.max()))
+        return cls(*np.nonzero((slot_N >= members_D[:, None]) & (slot_N < stocks_D[:, None])))
+
+    def split(self, x_DN: Floats, x_DM: Floats, other_O: Floats) -> None:
+        """Values of all slots into those of members, NaN after them, and of the others."""
+        other_O[:] = x_DN[self.day_O, self.slot_O]
+        other_O[np.isinf(other_O)] = np.nan
+        x_DN[self.day_O, self.slot_O] = np.nan
+        x_DM[:] = x_DN[:, : x_DM.shape[1]]
+
+    def score(self, other_FO: Floats, members: Ordered) -> None:
+        """Normal scores take the place of the values: of their ranks among the day's members.
+
+        Φ⁻¹((below + ½ equal) / n), within the members' own extremes; NaN without members.
+        """
+        days = len(members.counts) // len(other_FO)
+        begins = np.searchsorted(self.day_O, np.arange(days + 1))
+        for r, count in enumerate(members.counts):
+            f, day = divmod(r, days)
+            x_o = other_FO[f, begins[day] : begins[day + 1]]
+            if not count:
+                x_o[:] = np.nan
+            elif len(x_o):
+                ascending_N = members.ascending_RN[r, :count]
+                below_o = np.searchsorted(ascending_N, x_o, side="left")
+                upto_o = np.searchsorted(ascending_N, x_o, side="right")
+                half_steps_o = np.clip(below_o + upto_o - 1, 0, 2 * count - 2)
+                x_o[:] = np.where(np.isnan(x_o), np.nan, score_table(int(count))[half_steps_o])
+
+
 class _Arrays(threading.local):
     """Arrays that each thread uses again: new ones would be cleared page by page every time."""
 
@@ -174,10 +235,10 @@ class _Arrays(threading.local):
         return self._kept[name][:size].reshape(shape)
 
 
-def scaled(x_DN: Floats, centre_D1: Floats, scale_D1: Floats, clip: float) -> torch.Tensor:
-    """(x − centre) / scale within ±clip, 0 where that is NaN; in the place of `x_DN`."""
-    x = torch.from_numpy(x_DN).sub_(torch.from_numpy(centre_D1)).div_(torch.from_numpy(scale_D1))
-    return x.clamp_(-clip, clip).nan_to_num_(0.0)
+def scaled(x: Floats, centre: Floats, scale: Floats, clip: float) -> torch.Tensor:
+    """(x − centre) / scale within ±clip, 0 where that is NaN; in the place of `x`."""
+    moved = torch.from_numpy(x).sub_(torch.from_numpy(centre)).div_(torch.from_numpy(scale))
+    return moved.clamp_(-clip, clip).nan_to_num_(0.0)
 
 
 def _scores_in_order(ordered: Ordered) -> Floats:

@@ -3,10 +3,10 @@
     panel = pack_table(Path("features.parquet"), Path("volume/panels/us-1a2b"), DataConfig())
 
 One pass over the narrow columns finds cells and labels (`table`); features are then normalised on
-each day across its live stocks, some columns at a time (`pack_features`). The result does not
-depend on the order of rows or their cut into files. Everything is written beside `out` and renamed
-at the end, manifest last (`store_files`): a builder that is interrupted has built nothing, and the
-same call begins anew.
+each day across its universe, some columns at a time (`pack_features`). The result does not depend
+on the order of rows or their cut into files. Everything is written beside `out` and renamed at the
+end, manifest last (`store_files`): a builder that is interrupted has built nothing, and the same
+call begins anew.
 """
 
 from pathlib import Path
@@ -39,10 +39,11 @@ def pack_table(table: Path, out: Path, config: DataConfig, progress: Progress = 
     """Pack `table` (a Parquet file or a directory of them) into the store `out`, and open it.
 
     Columns: date, code, numeric features named `<family>__<name>`; optional sector, alive (in the
-    universe that day), close, target_{h}d, return_1d, traded_value (price × volume, for the
-    liquidity style), oracle__<part>. Labels are the target columns given, else derived from close.
-    A row that is not alive has no features, and its label counts nowhere but in the result of a
-    position still held.
+    universe that day), tradable (at the day's close), close, target_{h}d, return_1d, traded_value
+    (price × volume, for the liquidity style), oracle__<part>. Labels are the target columns given,
+    else derived from close (`labels`). A row that is not alive has features, as the past of a stock
+    that enters the universe later, and its return counts for positions still held; nothing is
+    learned from it, and it is not scored.
 
     Raises:
         DataError: the table cannot be used as it is; the text names column, date and count.
@@ -82,10 +83,16 @@ def _write_market(
     horizons, delay = config.horizons_days, config.delay_days
     infinite = _infinite_numbers(rows, config)
     close_DN = close_prices(rows, table)
-    targets_DNQ = label_tensor(rows, table, close_DN, horizons, delay)
+    tradable_DN = dense(rows, rows.tradable_R, missing=0) > 0
+    if close_DN is not None:
+        tradable_DN &= np.isfinite(close_DN)
+    targets_DNQ = label_tensor(rows, table, close_DN, tradable_DN, horizons, delay)
     returns_DN = known_returns(rows, table, close_DN, targets_DNQ[..., 0], delay)
     files = {
+        paths.present.name: write_file(paths.present, [_present(rows)]),
         paths.alive.name: write_file(paths.alive, [alive_DN]),
+        paths.tradable.name: write_file(paths.tradable, [tradable_DN]),
+        paths.sector.name: write_file(paths.sector, [sectors_of_days(rows)]),
         paths.targets.name: write_file(paths.targets, [targets_DNQ]),
         paths.returns.name: write_file(paths.returns, [returns_DN]),
     }
@@ -101,6 +108,7 @@ def _write_market(
     return files, {
         "rows": len(rows.day_R),
         "rows_not_alive": int((~rows.alive_R).sum()),
+        "rows_not_tradable": len(rows.day_R) - int(tradable_DN.sum()),
         "labels": {f"{h}d": int(n) for h, n in zip(horizons, labels, strict=True)},
         "closes_not_positive": int((close_R <= 0).sum()),
         "infinite_numbers": infinite,
@@ -133,13 +141,11 @@ def _manifest(
     files: dict[str, FileRecord],
     report: dict[str, Any],
 ) -> str:
-    sector_of_code, changes = _sectors(rows)
     manifest = PanelManifest(
         version=STORE_VERSION,
         dates=tuple(str(date) for date in rows.dates),
         codes=rows.codes,
         sectors=(UNKNOWN_SECTOR, *rows.sector_names),
-        sector_of_code=sector_of_code,
         features=features,
         features_sha256=features_sha256(features),
         horizons_days=config.horizons_days,
@@ -148,18 +154,28 @@ def _manifest(
         rows=int(rows.alive_R.sum()),
         files=dict(sorted(files.items())),
         config=config.model_dump(mode="json", exclude={"path"}),
-        report={**report, "sector_changes": changes},
+        report={**report, "sector_changes": _sector_changes(rows)},
         oracle_parts=table.oracle,
     )
     return manifest.model_dump_json(indent=1)
 
 
-def _sectors(rows: Rows) -> tuple[tuple[int, ...], int]:
-    """Sector of each stock on its first day with one (later ones are unknown then), and how many
-    stocks have more than one."""
-    sector_N = np.zeros(len(rows.codes), dtype=np.int64)
-    known = np.flatnonzero(rows.sector_R >= 0)
-    latest_first = known[np.argsort(-rows.day_R[known], kind="stable")]
-    sector_N[rows.stock_R[latest_first]] = rows.sector_R[latest_first] + 1
-    changed = rows.sector_R[known] + 1 != sector_N[rows.stock_R[known]]
-    return tuple(int(s) for s in sector_N), len(np.unique(rows.stock_R[known][changed]))
+def _present(rows: Rows) -> NDArray[np.bool_]:
+    return dense(rows, np.ones(len(rows.day_R)), missing=0) > 0
+
+
+def sectors_of_days(rows: Rows) -> NDArray[np.int16]:
+    """[D, N] indices into (unknown, *sector_names): of the day's row, else of the last before."""
+    row_DN = dense(rows, np.arange(len(rows.day_R)), missing=-1)
+    day_DN = np.where(row_DN >= 0, np.arange(len(row_DN))[:, None], -1)
+    last_DN = np.maximum.accumulate(day_DN, axis=0)
+    row_DN = np.take_along_axis(row_DN, np.maximum(last_DN, 0), axis=0).astype(np.int64)
+    sector_DN = rows.sector_R[np.maximum(row_DN, 0)] + 1
+    return np.where(last_DN >= 0, sector_DN, 0).astype(np.int16)
+
+
+def _sector_changes(rows: Rows) -> int:
+    """Stocks that have had more than one sector."""
+    known = rows.sector_R >= 0
+    pairs = np.unique(np.stack([rows.stock_R[known], rows.sector_R[known]]), axis=1)
+    return int((np.bincount(pairs[0], minlength=1) > 1).sum())

@@ -109,7 +109,9 @@ class _Builder:
             def fill(f: int, x_DS: NDArray[np.float32]) -> None:
                 np.take(x_FR[f], block.place_DS, out=x_DS, mode="clip")
 
-            bits_FDS, found = normaliser(columns, fill, block.first_day, block.stocks_D)
+            bits_FDS, found = normaliser(
+                columns, fill, block.first_day, block.members_D, block.stocks_D
+            )
             self.file.put(number, columns.start, bits_FDS)
             return found
 

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from atft_hpo.errors import PanelStoreError
 from atft_hpo.paths import PanelPaths
 
-STORE_VERSION = 2
+STORE_VERSION = 3
 """Counts changes of the layout; a store of another version is refused."""
 UNKNOWN_SECTOR = "unknown"
 Normalisation = Literal["rank_gauss", "robust_z", "scale_only", "none"]
@@ -60,8 +60,6 @@ class PanelManifest(_Record):
     """N stock codes, ascending."""
     sectors: tuple[str, ...]
     """Sector names; index 0 is "unknown"."""
-    sector_of_code: tuple[int, ...]
-    """N indices into `sectors`."""
     features: tuple[FeatureSpec, ...]
     features_sha256: str
     """Hash of `features`: goes into checkpoints, which fit no other feature list."""
@@ -87,13 +85,17 @@ class Panel:
         fingerprint: SHA-256 of the manifest file, hence of all content.
         dates: datetime64[D] [D].
         features: [D, N, F] float16, or bfloat16 bits as uint16; missing and dead cells are 0.
-        alive: bool [D, N]: the stock is in the universe that day.
-        targets: float32 [D, N, Q] raw returns close[d+δ+h]/close[d+δ] − 1; NaN = missing. A stock
-            that has left the universe may still have them: positions in it are still held.
-        returns: float32 [D, N] close[d]/close[d−1] − 1, known at d; NaN = missing.
+        present: bool [D, N]: the stock has a row that day, and so features.
+        alive: bool [D, N]: it also is in the universe, and so is scored.
+        tradable: bool [D, N]: it can be bought and sold at the day's close.
+        targets: float32 [D, N, Q] raw returns of a position decided at d, see `labels`; NaN =
+            missing. A stock outside of the universe may have them, too.
+        returns: float32 [D, N] close[d] / last close before − 1, known at d; NaN = no close that
+            day, or none before.
         traded_value: float32 [D, N] price × volume of the day; NaN = missing. None where the table
             had no such column.
-        sector: int64 [N].
+        sector: int16 [D, N] indices into `manifest.sectors`: the day's own; on days without a row
+            that of the last row before, and "unknown" before the first.
         oracle: float32 [D, N, parts] true forecast of a synthetic market, else None.
     """
 
@@ -104,9 +106,11 @@ class Panel:
         parts = len(manifest.oracle_parts)
         self.root, self.manifest, self.fingerprint = root, manifest, fingerprint
         self.dates = np.array(manifest.dates, dtype="datetime64[D]")
-        self.sector = np.array(manifest.sector_of_code, dtype=np.int64)
         self.features = _map(paths.features, bits, (*cells, len(manifest.features)))
+        self.present = _map(paths.present, np.bool_, cells)
         self.alive = _map(paths.alive, np.bool_, cells)
+        self.tradable = _map(paths.tradable, np.bool_, cells)
+        self.sector = _map(paths.sector, np.int16, cells)
         self.targets = _map(paths.targets, np.float32, (*cells, len(manifest.horizons_days)))
         self.returns = _map(paths.returns, np.float32, cells)
         has_value = paths.traded_value.name in manifest.files

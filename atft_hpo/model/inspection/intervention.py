@@ -81,14 +81,14 @@ def shuffle_stocks(batch: Batch, columns: Sequence[int], seed: int) -> Batch:
     """Every stock gets another stock's `columns`, the same one's on all days of the slice.
 
     So every day is shuffled across its stocks, and what each column does over time stays as it
-    was. Where the other stock is dead, the stock keeps its own value. The order depends on `seed`
-    and the slice's first day alone.
+    was. Where the other has no row, the stock keeps its own value. The order depends on `seed` and
+    the slice's first day alone.
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + batch.first_day)
     order_N = torch.randperm(len(batch.x_NTF), generator=generator).to(batch.x_NTF.device)
     column_f = torch.tensor(columns, device=batch.x_NTF.device)
     own_NTf = batch.x_NTF[..., column_f]
-    both_NT1 = (batch.alive_NT & batch.alive_NT[order_N]).unsqueeze(-1)
+    both_NT1 = (batch.present_NT & batch.present_NT[order_N]).unsqueeze(-1)
     x_NTF = batch.x_NTF.clone()
     x_NTF[..., column_f] = torch.where(both_NT1, own_NTf[order_N], own_NTf)
     return dataclasses.replace(batch, x_NTF=x_NTF)

@@ -67,15 +67,15 @@ class AttentionWatch:
 
     def __init__(self, attention: BandAttention) -> None:
         self.attention = attention
-        self.alive_NT = torch.zeros(0, 0, dtype=torch.bool)
+        self.present_NT = torch.zeros(0, 0, dtype=torch.bool)
         self.context = self.next_day = 0
         self.without: Literal["softmax", "kernel"] | None = None
         self.tokens = self.softmax_square = self.kernel_square = self.output_square = 0.0
         self.weight_AL = torch.zeros(attention.heads, attention.lookback, dtype=torch.float64)
 
     def begin(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        """The next stocks come; their `alive_NT` and `context` are the last two arguments."""
-        *_, self.alive_NT, self.context = args
+        """The next stocks come; their `present_NT` and `context` are the last two arguments."""
+        *_, self.present_NT, self.context = args
         self.next_day = self.context
 
     def block(self, module: nn.Module, args: Any, weight_NAST: Tensor) -> Tensor | None:
@@ -86,7 +86,7 @@ class AttentionWatch:
             queries, keys = weight_NAST.shape[2:]
             first, stop = self.next_day, self.next_day + queries
             self.next_day = stop
-            live_NS = self.alive_NT[:, first:stop].float()
+            live_NS = self.present_NT[:, first:stop].float()
             query_S1 = torch.arange(first, stop, device=live_NS.device).unsqueeze(1)
             lag_ST = query_S1 - torch.arange(stop - keys, stop, device=live_NS.device)
             with torch.autocast(live_NS.device.type, enabled=False):
@@ -113,14 +113,14 @@ class AttentionWatch:
 
     def sums(self) -> AttentionSums:
         """All blocks together."""
-        with torch.autocast(self.alive_NT.device.type, enabled=False):  # κ unrounded
+        with torch.autocast(self.present_NT.device.type, enabled=False):  # κ unrounded
             kernel_HL = self.attention.kernel().detach().double().cpu()
         squares = (self.softmax_square, self.kernel_square, self.output_square)
         return AttentionSums(self.tokens, kernel_HL, self.weight_AL, *squares)
 
     def _square(self, value_NSH: Tensor) -> float:
         """Σ ‖·‖² over live tokens."""
-        return float(value_NSH[self.alive_NT[:, self.context :]].double().square().sum())
+        return float(value_NSH[self.present_NT[:, self.context :]].double().square().sum())
 
     def _by_lag(self, value_AST: Tensor, lag_ST: Tensor) -> Tensor:
         """Σ over equal lags: [A, S, T] → float64 [A, L] on the CPU."""

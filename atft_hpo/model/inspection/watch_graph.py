@@ -102,7 +102,7 @@ class GraphWatch:
 
     def sums(self, batch: Batch) -> GraphSums:
         """By edge type."""
-        alive_SN = batch.alive_NT[:, batch.context :].T
+        alive_SN = batch.alive_NS.T
         near_SNK = batch.neighbours_SNK
         day_S11 = torch.arange(len(near_SNK), device=near_SNK.device)[:, None, None]
         mask_SNK = (near_SNK >= 0) & alive_SN[day_S11, near_SNK.clamp(min=0)]

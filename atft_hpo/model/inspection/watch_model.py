@@ -87,7 +87,7 @@ def inspect_batch(model: ATFT, batch: Batch) -> Inspection:
 
 def _selection_sums(model: ATFT, batch: Batch) -> SelectionSums:
     """`chunk_tokens` tokens at a time."""
-    live_NS = batch.alive_NT[:, batch.context :]
+    live_NS, sector_NS = batch.alive_NS, batch.slice_sectors
     stock_B, day_B = live_NS.nonzero(as_tuple=True)
     features, sectors = model.inputs.features, model.inputs.sectors
     zeros = batch.x_NTF.new_zeros
@@ -99,8 +99,8 @@ def _selection_sums(model: ATFT, batch: Batch) -> SelectionSums:
         x_bF = batch.x_NTF[stock_b, batch.context + day_b].float()
         weight_bF = model.selection.weights(x_bF).double()
         weight_SF.index_add_(0, day_b, weight_bF)
-        weight_JF.index_add_(0, batch.sector_N[stock_b], weight_bF)
+        weight_JF.index_add_(0, sector_NS[stock_b, day_b], weight_bF)
         square_F += weight_bF.square().sum(dim=0)
-    tokens_J = torch.bincount(batch.sector_N[stock_B], minlength=sectors).double()
+    tokens_J = torch.bincount(sector_NS[stock_B, day_B], minlength=sectors).double()
     parts = (live_NS.sum(dim=0).double(), weight_SF, square_F, tokens_J, weight_JF)
     return SelectionSums(*(part.cpu() for part in parts))

@@ -78,7 +78,7 @@ def effects_frame(
 ) -> pl.DataFrame:
     """One row per effect, within each kind the largest change first."""
 
-    yardsticks = Yardsticks.of(panel, days)
+    yardsticks = Yardsticks.of(panel, days, config.portfolio)
 
     def forecast() -> tuple[ForecastTable, Floats]:
         table = forecast_panel(model, source, days, config)

@@ -62,7 +62,7 @@ def equity(series: DailySeries, who: str) -> Plate:
     gross, net = equity_curve(series.return_gross), equity_curve(series.return_net)
     for curve, name, colour in ((gross, "gross", SECOND_SERIES), (net, "net of cost", SERIES)):
         figure.add_scatter(
-            x=series.dates,
+            x=series.realised,
             y=100 * (curve - 1.0),
             name=name,
             mode="lines",
@@ -86,7 +86,7 @@ def drawdown(series: DailySeries, who: str) -> Plate:
         return Plate(f"{who} has no portfolio returns.", None, "All days were skipped.")
     figure = go.Figure(
         go.Scatter(
-            x=series.dates,
+            x=series.realised,
             y=-100 * drawdown_curve(series.return_net),
             mode="lines",
             fill="tozeroy",

@@ -82,7 +82,7 @@ def forecast_on_device(
         for index in source.evaluation_plan(days):
             batch = kept.added_to(source.batch(index), model)
             found = model(batch)
-            dead_SN1 = ~batch.alive_NT[:, batch.context :].T[..., None]
+            dead_SN1 = ~batch.alive_NS.T[..., None]
             first = batch.first_day - days.start
             part = slice(first, first + len(dead_SN1))
             point_SNQ = found.point_SNQ.masked_fill(dead_SN1, torch.nan)
@@ -126,7 +126,7 @@ def evaluate_table(
         volatility_DN = trailing_volatility(panel.returns[past], VOLATILITY_DAYS)[-len(days) :]
     return evaluate_forecast(
         table.score_DNQ,
-        yardsticks or Yardsticks.of(panel, days),
+        yardsticks or Yardsticks.of(panel, days, config.portfolio),
         config,
         width_DNQ=table.width if config.portfolio.sizing == "uncertainty" else None,
         volatility_DN=volatility_DN,

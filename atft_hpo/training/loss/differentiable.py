@@ -146,6 +146,15 @@ def hold_tranches(target_SN: Tensor, horizon_days: int) -> Tensor:
     return (total_SN - expired_SN) / horizon_days
 
 
+def carried_out(wished_SN: Tensor, executable_SN: Tensor) -> Tensor:
+    """[S, N] weights held, as `portfolio.carried_out`; a delisted stock keeps its own, which costs
+    and earns nothing any more."""
+    day_S1 = torch.arange(len(wished_SN), device=wished_SN.device).unsqueeze(1)
+    last_SN = torch.where(executable_SN, day_S1, -1).cummax(dim=0).values
+    held_SN = wished_SN.gather(0, last_SN.clamp(min=0))
+    return torch.where(last_SN >= 0, held_SN, 0.0)
+
+
 def turnover(weights_SN: Tensor) -> Tensor:
     """[S] Σ|w_d − w_{d−1}|, from cash on the first day."""
     before_SN = torch.cat([torch.zeros_like(weights_SN[:1]), weights_SN[:-1]])

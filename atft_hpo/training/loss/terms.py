@@ -72,24 +72,27 @@ class SliceTargets:
     mask_SNQ: Tensor
     """Whether the cell has a label and the stock is alive."""
     return_SN: Tensor
-    """Raw one-day return; NaN = missing."""
+    """What a position decided that day earns in its first day; NaN = missing."""
+    executable_SN: Tensor
+    """Whether a decision of that day can be carried out."""
     alive_SN: Tensor
-    sector_N: Tensor
+    sector_SN: Tensor
     sectors: int
-    """`sector_N` is below this."""
+    """`sector_SN` is below this."""
 
     @classmethod
     def of(cls, batch: Batch) -> "SliceTargets":
         """The targets of `batch`, without its context days."""
-        alive_SN = batch.alive_NT[:, batch.context :].T
+        alive_SN = batch.alive_NS.T
         label_SNQ = batch.label_NSQ.transpose(0, 1).float()
         mask_SNQ = label_SNQ.isfinite() & alive_SN[:, :, None]
         return cls(
             label_SNQ=torch.where(mask_SNQ, label_SNQ, 0.0),
             mask_SNQ=mask_SNQ,
-            return_SN=batch.return_NSQ[:, :, 0].T.float(),
+            return_SN=batch.return_NS.T.float(),
+            executable_SN=batch.executable_NS.T,
             alive_SN=alive_SN,
-            sector_N=batch.sector_N,
+            sector_SN=batch.slice_sectors.T,
             sectors=batch.sectors,
         )
 
@@ -111,10 +114,10 @@ def loss_terms(
         "rank_ic": lambda: rank_ic_loss(point_SNQ, targets, rules),
     }
     if rules.weights.sharpe or rules.weights.turnover or rules.weights.exposure:
-        weights_SN = slice_portfolio(point_SNQ[..., rules.horizon], targets.alive_SN, rules)
+        weights_SN = slice_portfolio(point_SNQ[..., rules.horizon], targets, rules)
         terms["sharpe"] = lambda: sharpe_loss(weights_SN, targets, rules)
         terms["turnover"] = lambda: diff.turnover(weights_SN).mean()
-        terms["exposure"] = lambda: exposure_loss(weights_SN, targets.sector_N, targets.sectors)
+        terms["exposure"] = lambda: exposure_loss(weights_SN, targets.sector_SN, targets.sectors)
     return {name: term() for name, term in terms.items() if getattr(rules.weights, name) > 0}
 
 
@@ -156,10 +159,11 @@ def rank_ic_loss(point_SNQ: Tensor, targets: SliceTargets, rules: LossRules) -> 
     return _correlation_loss(point_SNQ, targets, rules, correlate)
 
 
-def slice_portfolio(score_SN: Tensor, alive_SN: Tensor, rules: LossRules) -> Tensor:
+def slice_portfolio(score_SN: Tensor, targets: SliceTargets, rules: LossRules) -> Tensor:
     """[S, N] weights held; z-score sizing whatever `portfolio.sizing` says, since it is smooth."""
-    target_SN = diff.zscore_weights(score_SN, alive_SN, rules.clip)
-    return diff.hold_tranches(target_SN, rules.horizon_days)
+    target_SN = diff.zscore_weights(score_SN, targets.alive_SN, rules.clip)
+    wished_SN = diff.hold_tranches(target_SN, rules.horizon_days)
+    return diff.carried_out(wished_SN, targets.executable_SN)
 
 
 def sharpe_loss(weights_SN: Tensor, targets: SliceTargets, rules: LossRules) -> Tensor:
@@ -168,9 +172,9 @@ def sharpe_loss(weights_SN: Tensor, targets: SliceTargets, rules: LossRules) -> 
     return -diff.sharpe_annual(net_S, measured_S)
 
 
-def exposure_loss(weights_SN: Tensor, sector_N: Tensor, sectors: int) -> Tensor:
+def exposure_loss(weights_SN: Tensor, sector_SN: Tensor, sectors: int) -> Tensor:
     """Mean over days and sectors of the squared net weight of a sector."""
-    net_SG = weights_SN.new_zeros(len(weights_SN), sectors).index_add(1, sector_N, weights_SN)
+    net_SG = weights_SN.new_zeros(len(weights_SN), sectors).scatter_add(1, sector_SN, weights_SN)
     return (net_SG**2).mean()
 
 

@@ -34,7 +34,7 @@ def augment(batch: Batch, config: AugmentConfig, generator: torch.Generator) -> 
 
 
 def drop_stocks(batch: Batch, share: float, generator: torch.Generator) -> Batch:
-    """Take a share of stocks out of the universe: dead, without labels, nobody's neighbour."""
+    """Take a share of stocks out: without features and labels, nobody's neighbour."""
     keep_N = ~_chosen(len(batch.stocks), share, generator)
     neighbours = batch.neighbours_SNK
     reachable = (neighbours >= 0) & keep_N[neighbours.clamp(min=0).long()]
@@ -42,9 +42,10 @@ def drop_stocks(batch: Batch, share: float, generator: torch.Generator) -> Batch
         batch,
         x_NTF=batch.x_NTF * keep_N[:, None, None],
         channels=_each(batch, lambda c_NTFc: c_NTFc * keep_N[:, None, None, None]),
-        alive_NT=batch.alive_NT & keep_N[:, None],
+        present_NT=batch.present_NT & keep_N[:, None],
+        alive_NS=batch.alive_NS & keep_N[:, None],
         label_NSQ=batch.label_NSQ.masked_fill(~keep_N[:, None, None], torch.nan),
-        return_NSQ=batch.return_NSQ.masked_fill(~keep_N[:, None, None], torch.nan),
+        return_NS=batch.return_NS.masked_fill(~keep_N[:, None], torch.nan),
         neighbours_SNK=neighbours.masked_fill(~reachable, -1),
     )
 
@@ -52,15 +53,15 @@ def drop_stocks(batch: Batch, share: float, generator: torch.Generator) -> Batch
 def mix_stocks(batch: Batch, share: float, generator: torch.Generator) -> Batch:
     """Mix a share of stocks with another stock of the same days, inputs and labels alike.
 
-    The partner's part is uniform in [0, ½]; days when either is dead stay unmixed, and a label that
-    either lacks is lacking (mixup, Zhang et al. 2018, with λ kept above a half).
+    The partner's part is uniform in [0, ½]; days when either has no row stay unmixed, and a label
+    that either lacks is lacking (mixup, Zhang et al. 2018, with λ kept above a half).
     """
     stocks = len(batch.stocks)
     device = batch.x_NTF.device
     partner_N = torch.randperm(stocks, generator=generator, device=device)
     part_N = 0.5 * torch.rand(stocks, generator=generator, device=device)
     part_N = part_N * _chosen(stocks, share, generator)
-    part_NT1 = (part_N[:, None] * (batch.alive_NT & batch.alive_NT[partner_N])).unsqueeze(2)
+    part_NT1 = (part_N[:, None] * (batch.present_NT & batch.present_NT[partner_N])).unsqueeze(2)
     part_NS1 = part_NT1[:, batch.context :]
 
     def mixed(value: Tensor, part: Tensor) -> Tensor:
@@ -69,7 +70,7 @@ def mix_stocks(batch: Batch, share: float, generator: torch.Generator) -> Batch:
 
     x_NTF = mixed(batch.x_NTF.float(), part_NT1).to(batch.x_NTF.dtype)
     labels = mixed(batch.label_NSQ, part_NS1)
-    returns = mixed(batch.return_NSQ, part_NS1)
+    returns = mixed(batch.return_NS, part_NS1[..., 0])
     channels = _each(batch, lambda c_NTFc: mixed(c_NTFc, part_NT1.unsqueeze(3)))
     base = None if batch.base_NSQ is None else mixed(batch.base_NSQ, part_NS1)
     return dataclasses.replace(
@@ -77,16 +78,16 @@ def mix_stocks(batch: Batch, share: float, generator: torch.Generator) -> Batch:
         x_NTF=x_NTF,
         channels=channels,
         label_NSQ=labels,
-        return_NSQ=returns,
+        return_NS=returns,
         base_NSQ=base,
     )
 
 
 def add_noise(batch: Batch, std: float, generator: torch.Generator) -> Batch:
-    """Normal noise of this standard deviation on the features of live cells."""
+    """Normal noise of this standard deviation on the features that are there."""
     x = batch.x_NTF
     noise = torch.randn(x.shape, generator=generator, device=x.device)
-    noisy = x.float().addcmul(noise, batch.alive_NT.unsqueeze(2), value=std)
+    noisy = x.float().addcmul(noise, batch.present_NT.unsqueeze(2), value=std)
     return dataclasses.replace(batch, x_NTF=noisy.to(x.dtype))
 
 

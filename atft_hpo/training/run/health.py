@@ -57,7 +57,7 @@ def check_inputs(model: ATFT, batch: Batch, families: Mapping[str, Sequence[int]
         point_SNQ, *moved = model(_shaken(probe, families.values())).point_SNQ.split(
             len(probe.stocks), dim=1
         )
-    live_SN = probe.alive_NT[:, probe.context :].T
+    live_SN = probe.alive_NS.T
     spread = _spread(point_SNQ, live_SN)
     if not spread > MIN_SPREAD:
         raise HealthGateError(
@@ -142,11 +142,13 @@ def _sandbox(model: ATFT, device: torch.device) -> Iterator[None]:
 
 
 def _probe(batch: Batch) -> Batch:
-    """A few days of the longest-lived stocks, without edges: what a check of the inputs needs."""
+    """A few days of the stocks scored on most of them, without edges: for a check of the inputs."""
     context = min(batch.context, PROBE_CONTEXT)
     first = batch.context - context
-    alive_NT = batch.alive_NT[:, first : batch.context + PROBE_DAYS]
-    stocks = alive_NT.sum(dim=1).argsort(descending=True)[:PROBE_STOCKS]
+    present_NT = batch.present_NT[:, first : batch.context + PROBE_DAYS]
+    scored_N = batch.alive_NS[:, :PROBE_DAYS].sum(dim=1)
+    worth_N = present_NT.sum(dim=1) + present_NT.shape[1] * scored_N
+    stocks = worth_N.argsort(descending=True)[:PROBE_STOCKS]
     probe = _cut(batch, stocks, slice(0, PROBE_DAYS), context)
     none_SNK = torch.full_like(probe.neighbours_SNK, -1)
     return dataclasses.replace(probe, neighbours_SNK=none_SNK, base_NSQ=None)  # not the trees
@@ -158,7 +160,7 @@ def _part(batch: Batch) -> Batch:
     The days are those in a row on which most labelled stocks hear somebody, or, without edges,
     those with most labels. Stocks are taken in the same order, each with all it hears.
     """
-    labelled_SN = batch.label_NSQ.isfinite().any(dim=2).T & batch.alive_NT[:, batch.context :].T
+    labelled_SN = batch.label_NSQ.isfinite().any(dim=2).T & batch.alive_NS.T
     hears_SN = labelled_SN & (batch.neighbours_SNK >= 0).any(dim=2)
     worth_SN = labelled_SN.double() + hears_SN.numel() * hears_SN.double()
     length = min(PART_DAYS, len(worth_SN))
@@ -184,10 +186,12 @@ def _cut(batch: Batch, stocks: Tensor, days: slice, context: int) -> Batch:
     return dataclasses.replace(
         batch,
         x_NTF=batch.x_NTF[stocks, span],
-        alive_NT=batch.alive_NT[stocks, span],
-        sector_N=batch.sector_N[stocks],
+        present_NT=batch.present_NT[stocks, span],
+        alive_NS=batch.alive_NS[stocks, days],
+        sector_NT=batch.sector_NT[stocks, span if batch.sector_NT.shape[1] > 1 else slice(None)],
         label_NSQ=batch.label_NSQ[stocks, days],
-        return_NSQ=batch.return_NSQ[stocks, days],
+        return_NS=batch.return_NS[stocks, days],
+        executable_NS=batch.executable_NS[stocks, days],
         neighbours_SNK=near_SNK,
         edge_SNKE=batch.edge_SNKE[days, stocks] * (near_SNK >= 0).unsqueeze(-1),
         context=context,
@@ -203,18 +207,20 @@ def _shaken(probe: Batch, families: Iterable[Sequence[int]]) -> Batch:
     copies = [probe.x_NTF]
     for columns in families:
         generator = torch.Generator().manual_seed(0)
-        noise = torch.randn((*probe.alive_NT.shape, len(columns)), generator=generator)
+        noise = torch.randn((*probe.present_NT.shape, len(columns)), generator=generator)
         x_NTF = probe.x_NTF.clone()
-        x_NTF[..., list(columns)] += noise.to(x_NTF) * probe.alive_NT.unsqueeze(2)
+        x_NTF[..., list(columns)] += noise.to(x_NTF) * probe.present_NT.unsqueeze(2)
         copies.append(x_NTF)
     count = len(copies)
     return dataclasses.replace(
         probe,
         x_NTF=torch.cat(copies),
-        alive_NT=probe.alive_NT.repeat(count, 1),
-        sector_N=probe.sector_N.repeat(count),
+        present_NT=probe.present_NT.repeat(count, 1),
+        alive_NS=probe.alive_NS.repeat(count, 1),
+        sector_NT=probe.sector_NT.repeat(count, 1),
         label_NSQ=probe.label_NSQ.repeat(count, 1, 1),
-        return_NSQ=probe.return_NSQ.repeat(count, 1, 1),
+        return_NS=probe.return_NS.repeat(count, 1),
+        executable_NS=probe.executable_NS.repeat(count, 1),
         neighbours_SNK=probe.neighbours_SNK.repeat(1, count, 1),
         edge_SNKE=probe.edge_SNKE.repeat(1, count, 1, 1),
         stocks=probe.stocks.repeat(count),

@@ -117,11 +117,13 @@ class Probe:
         near_NK = torch.stack([torch.randperm(stocks, generator=draw) for _ in range(neighbours)])
         return Batch(
             x_NTF=x_NTF.to(getattr(torch, self.config.data.pack.dtype)),
-            alive_NT=torch.ones(stocks, context + days, dtype=torch.bool),
-            sector_N=torch.randint(0, inputs.sectors, (stocks,), generator=draw),
+            present_NT=torch.ones(stocks, context + days, dtype=torch.bool),
+            alive_NS=torch.ones(stocks, days, dtype=torch.bool),
+            sector_NT=torch.randint(0, inputs.sectors, (stocks, 1), generator=draw),
             sectors=inputs.sectors,
             label_NSQ=torch.randn(stocks, days, horizons, generator=draw),
-            return_NSQ=0.01 * torch.randn(stocks, days, horizons, generator=draw),
+            return_NS=0.01 * torch.randn(stocks, days, generator=draw),
+            executable_NS=torch.ones(stocks, days, dtype=torch.bool),
             neighbours_SNK=near_NK.T.expand(days, stocks, neighbours).contiguous(),
             edge_SNKE=torch.rand(days, stocks, neighbours, EDGE_ATTRIBUTES, generator=draw),
             context=context,

@@ -21,6 +21,7 @@ from atft_hpo.files import write_atomically
 from atft_hpo.paths import RunPaths
 from atft_hpo.training.phases.epoch_report import EpochReport
 
+_DATES = ("dates", "realised")
 _DAILY = ("ic", "rank_ic", "return_gross", "return_net", "turnover", "pure_rank_ic")
 _PLAIN = (
     "phase", "phase_name", "epoch", "epochs_done", "epochs_total", "value", "smoothed",
@@ -45,7 +46,8 @@ def write_tables(paths: RunPaths, history: Sequence[EpochReport]) -> None:
 def to_content(report: EpochReport) -> dict[str, Any]:
     """The report as tensors, numbers, strings, dictionaries and lists."""
     daily = {name: torch.from_numpy(getattr(report.daily, name).copy()) for name in _DAILY}
-    daily["dates"] = torch.from_numpy(report.daily.dates.astype(np.int64))
+    for name in _DATES:
+        daily[name] = torch.from_numpy(getattr(report.daily, name).astype(np.int64))
     plain = {name: getattr(report, name) for name in _PLAIN}
     return plain | {
         "metrics": dict(report.metrics),
@@ -58,13 +60,13 @@ def to_content(report: EpochReport) -> dict[str, Any]:
 def from_content(content: dict[str, Any]) -> EpochReport:
     """What `to_content` was given."""
     daily = {name: content["daily"][name].numpy() for name in _DAILY}
-    dates = content["daily"]["dates"].numpy().astype("datetime64[D]")
+    dates = {name: content["daily"][name].numpy().astype("datetime64[D]") for name in _DATES}
     return EpochReport(
         **{name: content[name] for name in _PLAIN},
         metrics=content["metrics"],
         train=content["train"],
         modules=tuple(content["modules"]),
-        daily=DailySeries(dates=dates, **daily),
+        daily=DailySeries(**dates, **daily),
     )
 
 
@@ -80,6 +82,7 @@ def _row(report: EpochReport) -> dict[str, Any]:
 
 def _days(report: EpochReport) -> pl.DataFrame:
     columns = {name: getattr(report.daily, name) for name in _DAILY}
-    return pl.DataFrame({"date": report.daily.dates, **columns}).with_columns(
+    dates = {"date": report.daily.dates, "realised": report.daily.realised}
+    return pl.DataFrame(dates | columns).with_columns(
         pl.lit(report.step, dtype=pl.Int64).alias("step")
     )

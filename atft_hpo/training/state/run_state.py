@@ -107,7 +107,7 @@ class RunState:
     @cached_property
     def yardsticks(self) -> Yardsticks:
         """Of the validation range."""
-        return Yardsticks.of(self.panel, self.source.split.validation)
+        return Yardsticks.of(self.panel, self.source.split.validation, self.config.portfolio)
 
     @property
     def needs_trees(self) -> bool:

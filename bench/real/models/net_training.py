@@ -97,7 +97,7 @@ def _forecast(net: nn.Module, source: SliceSource, task: Task) -> Scores:
     score_DNQ = np.full((len(days), source.stock_count, task.horizons), np.nan, dtype=np.float32)
     for index in source.evaluation_plan(days):
         batch = source.batch(index)
-        dead_SN = ~batch.alive_NT[:, batch.context :].T
+        dead_SN = ~batch.alive_NS.T
         score_SNQ = net(batch).masked_fill(dead_SN[..., None], torch.nan)
         first = batch.first_day - days.start
         cells = np.s_[first : first + len(score_SNQ), batch.stocks.cpu().numpy()]

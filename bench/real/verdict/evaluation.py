@@ -22,6 +22,7 @@ from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import build_config
 from atft_hpo.data.neutralization.styles import Exposures, exposures_of
 from atft_hpo.data.store.panel import Panel
+from atft_hpo.data.store.trading import Trading
 from atft_hpo.evaluation.metrics import evaluate_forecast
 from atft_hpo.evaluation.paired import paired_difference
 from atft_hpo.evaluation.series import (
@@ -73,7 +74,11 @@ class Truth:
             horizon_days=horizon_days,
             return_DN=return_DN,
             yardsticks=Yardsticks(
-                panel.targets[span][..., sorted({0, q})], alive_DN, panel.dates[span], exposures
+                panel.targets[span][..., sorted({0, q})],
+                alive_DN,
+                panel.dates[span],
+                Trading.of(panel, days),
+                exposures,
             ),
             exposures=exposures,
             style_ic_DK=np.nan_to_num(np.stack(style_ic, axis=1)),

@@ -64,7 +64,7 @@ def fake_report(
         metrics={"ic": 0.01, "rank_ic": 0.02, "sharpe": value, "icir": float("nan")},
         value=value, smoothed=value, train={"loss": 1.0}, modules=(), seconds=0.1,
         validation_seconds=0.05, samples_per_second=1e4, eta_seconds=1.0,
-        daily=DailySeries(DAYS, series_D, series_D, series_D, series_D, abs(series_D), series_D),
+        daily=DailySeries(DAYS, *[series_D] * 4, abs(series_D), series_D, DAYS),
     )  # fmt: skip
 
 

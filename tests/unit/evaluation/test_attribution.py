@@ -30,7 +30,9 @@ def draw(seed: int, days: int = 8, stocks: int = 60) -> dict[str, Any]:
         "score_DN": score_DN.astype(np.float32),
         "return_DN": return_DN.astype(np.float32),
         "alive_DN": rng.random((days, stocks)) < 0.9,
-        "exposures": Exposures(NAMES, np.arange(stocks) % 4, styles_DNK),
+        "exposures": Exposures(
+            NAMES, np.tile(np.arange(stocks) % 4, (len(styles_DNK), 1)), styles_DNK
+        ),
     }
 
 
@@ -40,12 +42,12 @@ def attributed(data: dict[str, Any]) -> Attribution:
     exposures, count_D = data["exposures"], used_DN.sum(axis=1)
     rank = Ranked.of(masked_ranks(score_DN, used_DN), count_D)
     variance_D = Centred.of(score_DN, used_DN).square_D / np.maximum(count_D, 1)
-    pure = PureYardstick.of(return_DN, used_DN, exposures.sector_N, exposures.styles_DNK)
+    pure = PureYardstick.of(return_DN, used_DN, exposures.sector_DN, exposures.styles_DNK)
     return attribute(score_DN, rank, variance_D, pure)
 
 
 def residual(data: dict[str, Any], day: int, mask: np.ndarray, values: np.ndarray) -> np.ndarray:
-    sector = data["exposures"].sector_N[mask]
+    sector = data["exposures"].sector_DN[0, mask]
     x = np.column_stack([sector[:, None] == np.arange(4), data["exposures"].styles_DNK[day, mask]])
     return np.asarray(values - x @ np.linalg.lstsq(x, values, rcond=None)[0])
 

@@ -15,6 +15,7 @@ from atft_hpo.config.toml import build_config
 from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.data.neutralization.pure import pure_label, residualise
 from atft_hpo.data.neutralization.styles import Exposures
+from atft_hpo.data.store.trading import Trading
 from atft_hpo.evaluation.attribution import Attribution
 from atft_hpo.evaluation.daily import HorizonDays, daily_results
 from atft_hpo.evaluation.portfolio import hold_tranches, portfolio_returns, target_weights
@@ -40,7 +41,7 @@ def draw(seed: int) -> tuple[Any, Yardsticks]:
     score_DNQ = rng.standard_normal((DAYS, STOCKS, 2)).astype(np.float32)
     returns_DNQ = 0.02 * rng.standard_normal((DAYS, STOCKS, 2)).astype(np.float32)
     styles_DNK = rng.uniform(-1.7, 1.7, (DAYS, STOCKS, 2)).astype(np.float32)
-    sector_N = rng.integers(0, SECTORS, STOCKS)
+    sector_DN = rng.integers(0, SECTORS, (DAYS, STOCKS)).astype(np.int16)
     alive_DN = rng.random((DAYS, STOCKS)) < rng.uniform(0.6, 1.0)
     days = rng.permutation(DAYS)
     score_DNQ[days[:3]] = np.round(score_DNQ[days[:3]])
@@ -55,8 +56,9 @@ def draw(seed: int) -> tuple[Any, Yardsticks]:
     returns_DNQ[rng.random(returns_DNQ.shape) < 0.05] = np.nan
     score_DNQ[~alive_DN] = np.nan
     dates = np.arange("2021-01-01", DAYS, dtype="datetime64[D]")
-    exposures = Exposures(("beta_120d", "reversal_5d"), sector_N, styles_DNK)
-    return score_DNQ, Yardsticks(returns_DNQ, alive_DN, dates, exposures)
+    exposures = Exposures(("beta_120d", "reversal_5d"), sector_DN, styles_DNK)
+    trading = Trading.without_friction(returns_DNQ[..., 0], dates)
+    return score_DNQ, Yardsticks(returns_DNQ, alive_DN, dates, trading, exposures)
 
 
 def correlation(a: Any, b: Any, how: Any) -> float:
@@ -73,9 +75,11 @@ def expected_of(score_DN: Any, return_DN: Any, truth: Yardsticks, day: int) -> d
     enough, constant = used.sum() >= 20, used.sum() == 0 or np.ptp(score[used]) == 0
     undefined = not enough or constant or np.ptp(label[used]) == 0
     assert truth.exposures is not None
-    sector_N, style_NK = truth.exposures.sector_N, truth.exposures.styles_DNK[day]
-    own = residualise(score[None], used[None], sector_N, style_NK[None])[0]
-    pure = pure_label(np.where(used, label, np.nan)[None], used[None], sector_N, style_NK[None])[0]
+    sector_1N, style_1NK = (
+        given[day][None] for given in (truth.exposures.sector_DN, truth.exposures.styles_DNK)
+    )
+    own = residualise(score[None], used[None], sector_1N, style_1NK)[0]
+    pure = pure_label(np.where(used, label, np.nan)[None], used[None], sector_1N, style_1NK)[0]
     left = np.isfinite(own)
     return {
         "ic": np.nan if undefined else correlation(score[used], label[used], pearsonr),
@@ -86,7 +90,7 @@ def expected_of(score_DN: Any, return_DN: Any, truth: Yardsticks, day: int) -> d
         "pure_constant": left.any() and np.ptp(own[left]) == 0,
         "style_exposure": [
             np.nan if not enough or constant else correlation(rankdata(score[used]), s, pearsonr)
-            for s in style_NK[used].T
+            for s in style_1NK[0, used].T
         ],
     }
 
@@ -122,7 +126,7 @@ def test_the_portfolio_is_that_of_the_whole_range(sizing: str) -> None:
             score_DNQ[..., q], truth.alive_DN, config.portfolio, risk_DNQ[..., q]
         )
         held = hold_tranches(targets, horizon)
-        expected = portfolio_returns(held, truth.returns_DNQ[..., 0], config.portfolio.cost_bps)
+        expected = portfolio_returns(held, truth.trading, config.portfolio.cost_bps)
         for ours, theirs in zip(found, expected, strict=True):
             np.testing.assert_array_equal(ours, theirs)
 

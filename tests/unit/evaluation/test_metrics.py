@@ -14,6 +14,7 @@ from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import build_config
 from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.data.neutralization.styles import Exposures
+from atft_hpo.data.store.trading import Trading
 from atft_hpo.evaluation.metrics import Evaluation, evaluate_forecast, max_drawdown
 from atft_hpo.evaluation.portfolio import hold_tranches, portfolio_returns, target_weights
 from atft_hpo.evaluation.series import newey_west_t
@@ -56,7 +57,9 @@ def evaluate(
     **more: Any,
 ) -> Evaluation:
     """Evaluate drawn data under the default configuration."""
-    yardsticks = Yardsticks(data["returns_DNQ"], data["alive_DN"], data["dates"], exposures)
+    trading = Trading.without_friction(data["returns_DNQ"][..., 0], data["dates"])
+    given = (data["returns_DNQ"], data["alive_DN"], data["dates"], trading, exposures)
+    yardsticks = Yardsticks(*given)
     return evaluate_forecast(data["score_DNQ"], yardsticks, config or config_of(), **more)
 
 
@@ -118,7 +121,11 @@ def exposures_for(data: dict[str, Any], seed: int = 0) -> Exposures:
     """Three sectors and two styles, for the days and stocks of drawn data."""
     days, stocks = data["alive_DN"].shape
     styles_DNK = np.random.default_rng(seed).standard_normal((days, stocks, 2)).astype(np.float32)
-    return Exposures(("beta_120d", "reversal_5d"), np.arange(stocks) % 3, styles_DNK)
+    return Exposures(
+        ("beta_120d", "reversal_5d"),
+        np.tile(np.arange(stocks) % 3, (len(styles_DNK), 1)),
+        styles_DNK,
+    )
 
 
 def test_without_exposures_there_is_no_pure_metric_and_no_other_changes() -> None:
@@ -171,7 +178,8 @@ def test_portfolio_metrics_are_those_of_the_portfolio_module() -> None:
     data, config = draw(5, signal=0.1), config_of(objective={"horizon_days": 5})
     found = evaluate(data, config)
     weights = target_weights(data["score_DNQ"][..., 1], data["alive_DN"], config.portfolio)
-    series = portfolio_returns(hold_tranches(weights, 5), data["returns_DNQ"][..., 0], 10.0)
+    trading = Trading.without_friction(data["returns_DNQ"][..., 0], data["dates"])
+    series = portfolio_returns(hold_tranches(weights, 5), trading, 10.0)
     sharpe = math.sqrt(252) * series.net.mean() / series.net.std(ddof=1)
     assert found.metrics["sharpe"] == pytest.approx(sharpe)
     assert found.metrics["turnover"] == pytest.approx(series.turnover.mean())

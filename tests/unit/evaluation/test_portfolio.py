@@ -1,6 +1,7 @@
 """Weights, tranches, returns and cost, by hand and by property."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import hypothesis.strategies as st
@@ -9,7 +10,10 @@ import pytest
 from hypothesis import given, settings
 
 from atft_hpo.config.schema import PortfolioConfig
+from atft_hpo.data.store.trading import Trading
 from atft_hpo.evaluation.portfolio import (
+    PortfolioSeries,
+    carried_out,
     carry_forward,
     constant_days,
     day_weights,
@@ -18,6 +22,7 @@ from atft_hpo.evaluation.portfolio import (
     target_weights,
 )
 
+DATES = np.arange("2021-01-01", 60, dtype="datetime64[D]")
 SIZINGS = ("zscore", "decile", "inverse_volatility", "uncertainty")
 Draw = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
@@ -105,9 +110,14 @@ def test_a_day_without_a_target_keeps_yesterdays_weights() -> None:
     assert (weights[4] != weights[1]).any()
 
 
+def returns_of(weights: Any, one_day: Any, cost_bps: float) -> PortfolioSeries:
+    """Of a book whose every decision is carried out."""
+    return portfolio_returns(weights, Trading.without_friction(one_day, DATES), cost_bps)
+
+
 def test_the_portfolio_never_looks_at_labels_and_drops_no_stock_without_one() -> None:
     weights = np.array([[0.5, -0.5], [0.5, -0.5]])
-    series = portfolio_returns(weights, np.array([[0.02, np.nan], [np.nan, np.nan]]), 0.0)
+    series = returns_of(weights, np.array([[0.02, np.nan], [np.nan, np.nan]]), 0.0)
     assert series.gross[0] == pytest.approx(0.01)
     assert np.isnan(series.gross[1])
 
@@ -124,14 +134,14 @@ def test_tranche_profit_is_that_of_positions_held_for_the_horizon() -> None:
     generator = np.random.default_rng(3)
     targets, one_day = generator.standard_normal((30, 5)), generator.standard_normal((30, 5)) * 0.01
     targets[-3:] = 0.0  # so that every position lives out its horizon
-    series = portfolio_returns(hold_tranches(targets, 4), one_day, 0.0)
+    series = returns_of(hold_tranches(targets, 4), one_day, 0.0)
     over_horizon = np.array([one_day[day : day + 4].sum(axis=0) for day in range(27)])
     assert np.nansum(series.gross) == pytest.approx((targets[:27] * over_horizon).sum() / 4)
 
 
 def test_cost_and_turnover_by_hand() -> None:
     weights = np.array([[0.5, -0.5], [0.5, -0.5], [-0.5, 0.5]])
-    series = portfolio_returns(weights, np.full((3, 2), 0.01), cost_bps=10.0)
+    series = returns_of(weights, np.full((3, 2), 0.01), cost_bps=10.0)
     np.testing.assert_allclose(series.turnover, [1.0, 0.0, 2.0])
     np.testing.assert_allclose(series.gross - series.net, [0.001, 0.0, 0.002], atol=1e-15)
 
@@ -143,9 +153,9 @@ def test_cost_is_monotone_and_zero_turnover_costs_nothing(
 ) -> None:
     score, alive, returns = draw(seed)
     weights = target_weights(score, alive, PortfolioConfig())
-    cheap, dear = (portfolio_returns(weights, returns, c) for c in (low, low + more))
+    cheap, dear = (returns_of(weights, returns, c) for c in (low, low + more))
     assert (dear.net < cheap.net).all()
-    still = portfolio_returns(np.repeat(weights[:1], 12, axis=0), returns, low + more)
+    still = returns_of(np.repeat(weights[:1], 12, axis=0), returns, low + more)
     np.testing.assert_array_equal(still.net[1:], still.gross[1:])
 
 
@@ -156,7 +166,7 @@ def test_returns_and_turnover_of_each_day_are_as_defined() -> None:
     returns = generator.standard_normal((50, 7)).astype(np.float32)
     returns[generator.random((50, 7)) < 0.3] = np.nan
     returns[31, :3] = np.nan
-    found = portfolio_returns(weights, returns, 10.0)
+    found = returns_of(weights, returns, 10.0)
     assert np.flatnonzero(np.isnan(found.gross)).tolist() == [20, 31]  # nothing held is known
     for day in set(range(50)) - {20, 31}:
         assert found.gross[day] == pytest.approx(np.nansum(weights[day] * returns[day]))
@@ -190,3 +200,52 @@ def test_constant_days_ignore_what_is_masked() -> None:
     values = np.array([[1.0, 1.0, 9.0], [1.0, 2.0, 2.0], [3.0, 4.0, 5.0]])
     mask = np.array([[True, True, False], [True, True, True], [False, False, False]])
     np.testing.assert_array_equal(constant_days(values, mask), [True, False, True])
+
+
+def held_up(executable: Any, listed: Any, one_day: Any) -> Trading:
+    """Trading with these days' obstacles, days as rows."""
+    free = Trading.without_friction(np.asarray(one_day), DATES)
+    return replace(free, executable_DN=np.asarray(executable), listed_DN=np.asarray(listed))
+
+
+def test_a_position_is_held_through_a_halt_and_takes_the_jump() -> None:
+    wished = np.array([[0.5, -0.5], [-0.5, 0.5], [0.0, 0.0], [0.0, 0.0]])
+    one_day = [[0.01, 0.0], [0.0, 0.0], [-0.5, 0.0], [0.02, 0.0]]
+    executable = [[True, True], [False, True], [True, True], [True, True]]
+    trading = held_up(executable, np.ones((4, 2), bool), one_day)
+    series = portfolio_returns(wished, trading, 0.0)
+    np.testing.assert_allclose(series.gross, [0.005, 0.0, np.nan, np.nan])
+    longer = held_up([*executable[:1], [False, True], [False, True], [True, True]],
+                     np.ones((4, 2), bool), one_day)  # fmt: skip
+    series = portfolio_returns(wished, longer, 0.0)
+    np.testing.assert_allclose(series.gross, [0.005, 0.0, -0.25, np.nan])
+    np.testing.assert_allclose(series.turnover, [1.0, 1.0, 0.5, 0.5])
+    np.testing.assert_allclose(series.blocked, [0.0, 1.0, 0.5, 0.0])
+
+
+def test_nothing_is_bought_on_a_day_without_a_trade() -> None:
+    wished = np.array([[0.5, -0.5], [0.5, -0.5]])
+    trading = held_up([[False, True], [True, True]], np.ones((2, 2), bool), np.full((2, 2), 0.1))
+    np.testing.assert_allclose(carried_out(wished, trading), [[0.0, -0.5], [0.5, -0.5]])
+
+
+def test_a_delisting_is_booked_once_costs_nothing_and_leaves_cash() -> None:
+    wished = np.array([[0.5, -0.5], [0.5, -0.5], [0.5, -0.5]])
+    listed = [[True, True], [False, True], [False, True]]
+    trading = held_up(listed, listed, [[-0.3, 0.0], [0.0, 0.0], [0.0, 0.01]])
+    series = portfolio_returns(wished, trading, 10.0)
+    np.testing.assert_allclose(series.gross, [-0.15, 0.0, -0.005])
+    np.testing.assert_allclose(series.turnover, [1.0, 0.0, 0.0])
+    np.testing.assert_allclose(series.blocked, 0.0)
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=25, deadline=None)
+def test_what_is_held_is_what_was_wished_when_it_could_last_be_traded(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    wished, executable = rng.standard_normal((12, 5)), rng.random((12, 5)) < 0.6
+    found = carried_out(wished, held_up(executable, np.ones((12, 5), bool), wished))
+    book = np.zeros(5)
+    for day in range(12):
+        book = np.where(executable[day], wished[day], book)
+        np.testing.assert_array_equal(found[day], book)

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import norm, rankdata
 
+from atft_hpo.config.schema import PortfolioConfig
 from atft_hpo.data.neutralization.pure import residualise
 from atft_hpo.data.neutralization.styles import Exposures, exposures_of
 from atft_hpo.data.store.panel import Panel
+from atft_hpo.data.store.trading import Trading
 from atft_hpo.evaluation.yardsticks import Yardsticks
 
 DAYS, STOCKS = 20, 60
@@ -21,12 +23,15 @@ def draw(seed: int = 0) -> tuple[Yardsticks, Any]:
     returns_DNQ[rng.random(returns_DNQ.shape) < 0.05] = np.nan
     returns_DNQ[3] = 0.5
     styles_DNK = rng.standard_normal((DAYS, STOCKS, 2)).astype(np.float32)
-    exposures = Exposures(("beta_120d", "reversal_5d"), np.arange(STOCKS) % 4, styles_DNK)
+    exposures = Exposures(
+        ("beta_120d", "reversal_5d"), np.tile(np.arange(STOCKS) % 4, (DAYS, 1)), styles_DNK
+    )
     alive_DN = rng.random((DAYS, STOCKS)) < 0.9
     alive_DN[7, 10:] = False
     dates = np.arange("2021-01-01", DAYS, dtype="datetime64[D]")
+    trading = Trading.without_friction(returns_DNQ[..., 0], dates)
     score_DN = rng.standard_normal((DAYS, STOCKS)).astype(np.float32)
-    return Yardsticks(returns_DNQ, alive_DN, dates, exposures), score_DN
+    return Yardsticks(returns_DNQ, alive_DN, dates, trading, exposures), score_DN
 
 
 def test_a_day_by_hand() -> None:
@@ -53,7 +58,7 @@ def test_the_pure_part_by_hand() -> None:
     scores = np.full((1, STOCKS), np.nan, np.float32)
     scores[0, used] = label
     style = exposures.styles_DNK[5]
-    own = residualise(scores, used[None], exposures.sector_N, style[None])[0, used]
+    own = residualise(scores, used[None], exposures.sector_DN[5:6], style[None])[0, used]
     np.testing.assert_allclose(pure.rank.values_DN[5, used], rankdata(own))
     np.testing.assert_allclose(pure.style_sum_DK[5], style[used].sum(axis=0), rtol=1e-4)
     np.testing.assert_allclose(
@@ -94,7 +99,7 @@ def test_other_cells_have_another_which_is_that_of_these_cells_alone() -> None:
 
 def test_without_exposures_there_is_no_pure_part() -> None:
     full, score_DN = draw()
-    plain = Yardsticks(full.returns_DNQ, full.alive_DN, full.dates)
+    plain = Yardsticks(full.returns_DNQ, full.alive_DN, full.dates, full.trading)
     days = slice(16, DAYS)
     found = plain.yardstick(0, days, score_DN[days])
     assert found.pure is None
@@ -104,7 +109,7 @@ def test_without_exposures_there_is_no_pure_part() -> None:
 
 def test_of_a_panel_they_are_its_days(panel: Panel) -> None:
     days = range(100, 140)
-    found = Yardsticks.of(panel, days)
+    found = Yardsticks.of(panel, days, PortfolioConfig())
     assert found.exposures is not None
     np.testing.assert_array_equal(found.dates, panel.dates[100:140])
     np.testing.assert_array_equal(found.returns_DNQ, panel.targets[100:140])

@@ -32,16 +32,18 @@ def _make_batch(
     """A random slice: 8 % of the cells dead, K = 3 neighbours, some absent."""
     g = torch.Generator().manual_seed(seed)
     total = context + days
-    alive_NT = torch.rand(stocks, total, generator=g) > 0.08
-    x_NTF = torch.randn(stocks, total, features, generator=g) * alive_NT.unsqueeze(-1)
+    present_NT = torch.rand(stocks, total, generator=g) > 0.08
+    x_NTF = torch.randn(stocks, total, features, generator=g) * present_NT.unsqueeze(-1)
     neighbours_SNK = torch.randint(-1, stocks, (days, stocks, 3), generator=g)
     return Batch(
         x_NTF=x_NTF,
-        alive_NT=alive_NT,
-        sector_N=torch.randint(0, SECTORS, (stocks,), generator=g),
+        present_NT=present_NT,
+        alive_NS=present_NT[:, context:].clone(),
+        sector_NT=torch.randint(0, SECTORS, (stocks, 1), generator=g),
         sectors=SECTORS,
         label_NSQ=torch.randn(stocks, days, HORIZONS, generator=g),
-        return_NSQ=torch.randn(stocks, days, HORIZONS, generator=g) * 0.01,
+        return_NS=torch.randn(stocks, days, generator=g) * 0.01,
+        executable_NS=torch.ones(stocks, days, dtype=torch.bool),
         neighbours_SNK=neighbours_SNK,
         edge_SNKE=torch.rand(days, stocks, 3, 2, generator=g),
         context=context,
@@ -56,9 +58,11 @@ def _cut(batch: Batch, start: int, context: int) -> Batch:
     return dataclasses.replace(
         batch,
         x_NTF=batch.x_NTF[:, start:],
-        alive_NT=batch.alive_NT[:, start:],
+        present_NT=batch.present_NT[:, start:],
         label_NSQ=batch.label_NSQ[:, skip:],
-        return_NSQ=batch.return_NSQ[:, skip:],
+        alive_NS=batch.alive_NS[:, skip:],
+        return_NS=batch.return_NS[:, skip:],
+        executable_NS=batch.executable_NS[:, skip:],
         neighbours_SNK=batch.neighbours_SNK[skip:],
         edge_SNKE=batch.edge_SNKE[skip:],
         context=context,

@@ -54,20 +54,20 @@ def test_the_future_changes_nothing(
 ) -> None:
     model, batch, day = make_model(modules, kind=kind, strengths=0.5), make_batch(), 6
     start = batch.context + day
-    x_NTF, alive_NT = batch.x_NTF.clone(), batch.alive_NT.clone()
+    x_NTF, present_NT = batch.x_NTF.clone(), batch.present_NT.clone()
     x_NTF[:, start:] = torch.randn_like(x_NTF[:, start:])
-    alive_NT[:, start:] = torch.rand(alive_NT[:, start:].shape) > 0.5
+    present_NT[:, start:] = torch.rand(present_NT[:, start:].shape) > 0.5
     neighbours, edges = batch.neighbours_SNK.clone(), batch.edge_SNKE.clone()
     neighbours[day:] = torch.randint(-1, 7, neighbours[day:].shape)
     edges[day:] += 1.0
     changed = dataclasses.replace(
-        batch, x_NTF=x_NTF, alive_NT=alive_NT, neighbours_SNK=neighbours, edge_SNKE=edges
+        batch, x_NTF=x_NTF, present_NT=present_NT, neighbours_SNK=neighbours, edge_SNKE=edges
     )
     before, after = model(batch), model(changed)
     assert torch.allclose(before.point_SNQ[:day], after.point_SNQ[:day], atol=1e-6)
     assert not torch.allclose(before.point_SNQ[day:], after.point_SNQ[day:], atol=1e-3)
     # with the same cells alive the shapes are the same, and so is every bit
-    changed = dataclasses.replace(changed, alive_NT=batch.alive_NT)
+    changed = dataclasses.replace(changed, present_NT=batch.present_NT)
     after = model(changed)
     assert torch.equal(before.point_SNQ[:day], after.point_SNQ[:day])
     assert torch.equal(before.quantiles_SNQP[:day], after.quantiles_SNQP[:day])
@@ -199,7 +199,7 @@ def test_where_a_slice_is_cut_hardly_matters(
     model = train(make_model(strengths=0.1, chunk_tokens=1024), long, steps)
     with torch.no_grad():
         a, b = model(long).point_SNQ, model(short).point_SNQ
-    alive = long.alive_NT[:, 40:].T
+    alive = long.present_NT[:, 40:].T
     correlation = torch.corrcoef(torch.stack([a[..., 0][alive], b[..., 0][alive]]))[0, 1]
     assert correlation > 0.999
 

@@ -24,18 +24,18 @@ def attention(kernel: float = 0.5) -> BandAttention:
 
 @torch.no_grad()
 def by_hand(
-    module: BandAttention, x_NTH: Tensor, code_NTH: Tensor, alive_NT: Tensor, context: int
+    module: BandAttention, x_NTH: Tensor, code_NTH: Tensor, present_NT: Tensor, context: int
 ) -> Tensor:
     """Day by day and key by key."""
     width = HIDDEN // HEADS
     query, key, value = module.query(x_NTH), module.key(x_NTH), module.value(x_NTH)
-    value = value * alive_NT.unsqueeze(-1)
-    lagged = code_NTH * alive_NT.unsqueeze(-1)
+    value = value * present_NT.unsqueeze(-1)
+    lagged = code_NTH * present_NT.unsqueeze(-1)
     rows = []
     for n in range(len(x_NTH)):
         for t in range(context, x_NTH.shape[1]):
             band = range(max(0, t - LOOKBACK + 1), t + 1)
-            keys = [s for s in band if alive_NT[n, s] or s == t]
+            keys = [s for s in band if present_NT[n, s] or s == t]
             mixed = torch.zeros(HIDDEN)
             for a in range(HEADS):
                 part = slice(a * width, (a + 1) * width)
@@ -52,17 +52,17 @@ def by_hand(
 def test_attention_is_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(temporal, "BLOCK_DAYS", 3)
     x_NTH, code_NTH = torch.randn(2, 3, 14, HIDDEN)
-    alive_NT = torch.rand(3, 14) > 0.3
+    present_NT = torch.rand(3, 14) > 0.3
     module = attention()
-    expected = by_hand(module, x_NTH, code_NTH, alive_NT, 6)
-    assert torch.allclose(module(x_NTH, code_NTH, alive_NT, 6), expected, atol=1e-5)
+    expected = by_hand(module, x_NTH, code_NTH, present_NT, 6)
+    assert torch.allclose(module(x_NTH, code_NTH, present_NT, 6), expected, atol=1e-5)
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    x_NTH, alive_NT, module = torch.randn(3, 40, HIDDEN), torch.rand(3, 40) > 0.2, attention()
-    whole = module(x_NTH, x_NTH, alive_NT, 4)
+    x_NTH, present_NT, module = torch.randn(3, 40, HIDDEN), torch.rand(3, 40) > 0.2, attention()
+    whole = module(x_NTH, x_NTH, present_NT, 4)
     monkeypatch.setattr(temporal, "BLOCK_DAYS", 1)
-    assert torch.allclose(module(x_NTH, x_NTH, alive_NT, 4), whole, atol=1e-6)
+    assert torch.allclose(module(x_NTH, x_NTH, present_NT, 4), whole, atol=1e-6)
 
 
 def test_lag_kernel_can_take_minus_an_old_value() -> None:
@@ -106,34 +106,39 @@ def test_dead_stock_is_finite() -> None:
 
 def test_film_starts_idle_and_can_flip_a_sign() -> None:
     module = StaticEnrichment(HIDDEN, 3, dropout=0.0)
-    x_NTH, sector_N = torch.randn(2, 5, HIDDEN), torch.tensor([0, 2])
+    x_NTH, sector_NT = torch.randn(2, 5, HIDDEN), torch.tensor([[0], [2]])
     idle_NTH = torch.zeros_like(x_NTH)
-    assert torch.equal(module(x_NTH, idle_NTH, sector_N), module.network(x_NTH))
+    assert torch.equal(module(x_NTH, idle_NTH, sector_NT), module.network(x_NTH))
     torch.nn.init.constant_(module.film.bias[:HIDDEN], -2.0)  # γ = −1
-    assert torch.allclose(module(x_NTH, idle_NTH, sector_N), module.network(-x_NTH), atol=1e-6)
+    assert torch.allclose(module(x_NTH, idle_NTH, sector_NT), module.network(-x_NTH), atol=1e-6)
 
 
 def test_the_code_means_something_else_in_each_sector() -> None:
     module = StaticEnrichment(HIDDEN, 3, dropout=0.0)
     x_NTH, code_NTH = torch.randn(2, 2, 5, HIDDEN)
-    sector_N = torch.tensor([0, 2])
-    meaning_N1H = module.meaning.weight[sector_N].unsqueeze(1)
+    sector_NT = torch.tensor([[0], [2]])
+    meaning_N1H = module.meaning.weight[sector_NT]
     expected = module.network(x_NTH + code_NTH * meaning_N1H)
-    assert torch.allclose(module(x_NTH, code_NTH, sector_N), expected, atol=1e-6)
+    assert torch.allclose(module(x_NTH, code_NTH, sector_NT), expected, atol=1e-6)
     assert not torch.allclose(meaning_N1H[0], meaning_N1H[1])
+    changes_NT = torch.tensor([[0, 0, 2, 2, 2], [2, 2, 2, 2, 2]])
+    changed = module(x_NTH, code_NTH, changes_NT)
+    assert torch.allclose(changed[1], expected[1], atol=1e-6)
+    assert torch.allclose(changed[0, :2], expected[0, :2], atol=1e-6)
+    assert not torch.allclose(changed[0, 2:], expected[0, 2:])
 
 
 def test_without_static_no_sector_is_read() -> None:
     module = StaticEnrichment(HIDDEN, 3, dropout=0.0, static=False)
     x_NTH, code_NTH = torch.randn(2, 2, 5, HIDDEN)
-    out = module(x_NTH, code_NTH, torch.tensor([0, 2]))
-    assert torch.equal(out, module(x_NTH, -code_NTH, torch.tensor([1, 1])))
+    out = module(x_NTH, code_NTH, torch.tensor([[0], [2]]))
+    assert torch.equal(out, module(x_NTH, -code_NTH, torch.tensor([[1], [1]])))
 
 
 def test_film_learns_from_the_first_step() -> None:
     module = StaticEnrichment(HIDDEN, 3, dropout=0.0)
     x_NTH, code_NTH = torch.randn(2, 2, 5, HIDDEN)
-    module(x_NTH, code_NTH, torch.tensor([0, 2]))[..., 0].sum().backward()
+    module(x_NTH, code_NTH, torch.tensor([[0], [2]]))[..., 0].sum().backward()
     assert module.film.weight.grad is not None
     assert module.film.weight.grad.any()
 

@@ -66,7 +66,7 @@ def daily_series(rng: np.random.Generator, skill: float) -> DailySeries:
     ic[17] = gross[17] = net[17] = np.nan
     dates = np.arange("2024-01-01", DAYS, dtype="datetime64[D]")
     rank, pure = (0.9 * ic).astype(np.float32), (0.5 * ic).astype(np.float32)
-    return DailySeries(dates, ic, rank, gross, net, turnover, pure)
+    return DailySeries(dates, ic, rank, gross, net, turnover, pure, dates)
 
 
 def metrics_of(daily: DailySeries) -> dict[str, float]:

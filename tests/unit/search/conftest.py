@@ -54,7 +54,9 @@ def make_epoch(
         step=phase * STEPS_PER_PHASE + epoch, phase=phase, phase_name=PHASE_NAMES[phase],
         epoch=epoch, attempt=1, value=0.0, smoothed=0.0, metrics={}, train={}, modules=(),
         seconds=1.0, samples_per_second=1.0, eta_seconds=0.0, epochs_done=1, epochs_total=44,
-        daily=DailySeries(dates, ics, ranks, returns, returns, np.zeros_like(returns), pures),
+        daily=DailySeries(
+            dates, ics, ranks, returns, returns, np.zeros_like(returns), pures, dates
+        ),
     )  # fmt: skip
 
 

@@ -17,12 +17,12 @@ def cross_sections(seed: int, days: int = 4, stocks: int = 60, styles: int = 5) 
     styles_DNK = rng.normal(size=(days, stocks, styles)).astype(np.float32)
     styles_DNK[..., 1] = 0.9 * styles_DNK[..., 0] + 0.1 * styles_DNK[..., 1]
     styles_DNK[rng.random((days, stocks)) < 0.1] = 0.0
-    sector_N = rng.integers(1, 5, stocks)
-    sector_N[0] = 9
+    sector_DN = rng.integers(1, 5, (days, stocks))
+    sector_DN[:, 0] = 9
     return {
         "values_DN": rng.normal(size=(days, stocks)),
         "used_DN": rng.random((days, stocks)) < 0.9,
-        "sector_N": sector_N,
+        "sector_DN": sector_DN,
         "styles_DNK": styles_DNK,
     }
 
@@ -30,7 +30,7 @@ def cross_sections(seed: int, days: int = 4, stocks: int = 60, styles: int = 5) 
 def regressors(data: dict, day: int) -> np.ndarray:
     """[n, J + K] dummies and styles of the used stocks."""
     used_N = data["used_DN"][day]
-    sector_n = data["sector_N"][used_N]
+    sector_n = data["sector_DN"][day, used_N]
     dummies = (sector_n[:, None] == np.unique(sector_n)).astype(float)
     return np.column_stack([dummies, data["styles_DNK"][day, used_N]])
 
@@ -67,7 +67,7 @@ def test_adding_exposures_changes_nothing(seed: int, sector_size: float, style_s
     rng = np.random.default_rng(seed)
     loads_K = style_size * rng.normal(size=data["styles_DNK"].shape[2])
     by_sector = sector_size * rng.normal(size=10)
-    added = data["values_DN"] + by_sector[data["sector_N"]] + data["styles_DNK"] @ loads_K
+    added = data["values_DN"] + by_sector[data["sector_DN"]] + data["styles_DNK"] @ loads_K
     np.testing.assert_allclose(
         residualise(**{**data, "values_DN": added}), residualise(**data), atol=1e-9
     )
@@ -78,7 +78,7 @@ def test_adding_exposures_changes_nothing(seed: int, sector_size: float, style_s
 def test_values_that_are_all_style_leave_exactly_nothing(dtype: type, offset: float) -> None:
     data = cross_sections(3, days=20)
     loads_K = np.array([1.0, -2.0, 0.5, 0.3, 4.0])
-    style_DN = 0.01 * (data["styles_DNK"] @ loads_K) + 0.2 * data["sector_N"] + offset
+    style_DN = 0.01 * (data["styles_DNK"] @ loads_K) + 0.2 * data["sector_DN"] + offset
     found_DN = residualise(**{**data, "values_DN": style_DN.astype(dtype)})
     assert (found_DN[data["used_DN"]] == 0.0).all()
     own_DN = (style_DN + 1e-3 * data["values_DN"]).astype(dtype)
@@ -94,8 +94,8 @@ def test_a_stock_alone_in_its_sector_has_no_residual() -> None:
 
 def test_days_with_too_few_stocks_have_none() -> None:
     data = cross_sections(2, stocks=60)
-    sector_N = np.repeat([0, 1, 2], 20)
-    data |= {"sector_N": sector_N, "used_DN": np.ones((4, 60), dtype=bool)}
+    sector_DN = np.tile(np.repeat([0, 1, 2], 20), (4, 1))
+    data |= {"sector_DN": sector_DN, "used_DN": np.ones((4, 60), dtype=bool)}
     data["used_DN"][1, 3 + 5 + MIN_FREEDOM :] = False  # two sectors only: one more than needed
     data["used_DN"][2, 2 + 5 + MIN_FREEDOM - 1 :] = False
     data["used_DN"][3] = False
@@ -125,7 +125,7 @@ def test_the_pure_label_ranks_first_and_residualises_then() -> None:
     data = cross_sections(6)
     returns_DN = np.exp(3 * data["values_DN"]).astype(np.float32)
     returns_DN[0, 5] = np.nan
-    found_DN = pure_label(returns_DN, data["used_DN"], data["sector_N"], data["styles_DNK"])
+    found_DN = pure_label(returns_DN, data["used_DN"], data["sector_DN"], data["styles_DNK"])
     for day, used_N in enumerate(data["used_DN"] & np.isfinite(returns_DN)):
         rank = rankdata(returns_DN[day, used_N])
         y = norm.ppf((rank - 0.5) / used_N.sum())
@@ -142,13 +142,13 @@ def test_raw_returns_would_leave_the_volatility_style_in_the_ranks() -> None:
     style_N = np.linspace(-1.7, 1.7, stocks)
     styles_DNK = np.broadcast_to(style_N[:, None], (days, stocks, 1)).astype(np.float32)
     returns_DN = np.exp(0.5 * style_N) * (rng.exponential(size=(days, stocks)) - 1.0)
-    used_DN, sector_N = np.ones_like(returns_DN, dtype=bool), np.zeros(stocks, dtype=np.int64)
+    used_DN, sector_DN = np.ones_like(returns_DN, dtype=bool), np.zeros((days, stocks), int)
 
     def exposure(residual_DN: np.ndarray) -> float:
         ranks_DN = rankdata(residual_DN, axis=1)
         return float(np.mean([np.corrcoef(row, style_N)[0, 1] for row in ranks_DN]))
 
-    raw = exposure(residualise(returns_DN, used_DN, sector_N, styles_DNK))
-    ranked = exposure(pure_label(returns_DN, used_DN, sector_N, styles_DNK))
+    raw = exposure(residualise(returns_DN, used_DN, sector_DN, styles_DNK))
+    ranked = exposure(pure_label(returns_DN, used_DN, sector_DN, styles_DNK))
     assert abs(ranked) < 0.5 * abs(raw)
     assert abs(raw) > 0.1

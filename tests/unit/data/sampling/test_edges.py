@@ -8,6 +8,7 @@ from atft_hpo.data.sampling.edges import build_graph, load_graph, strongest, tra
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.errors import VolumeError
 
+EVERY, NO_SECTOR = np.ones((80, 12), bool), np.zeros((80, 12), int)
 CONFIG = GraphConfig(window_days=20, refresh_days=7, neighbours=4, min_correlation=0.1)
 
 
@@ -21,7 +22,7 @@ def returns():
 
 
 def test_correlation_is_pearson_over_common_days(returns):
-    rho = trailing_correlation(returns[:20], 10)
+    rho = trailing_correlation(returns[:20], returns[:20], 10)
     for i in range(12):
         for j in range(12):
             both = ~np.isnan(returns[:20, i]) & ~np.isnan(returns[:20, j])
@@ -34,7 +35,7 @@ def test_correlation_without_enough_common_days_or_variation_is_zero(returns):
     window[:11, 0] = np.nan
     window[:, 1] = 0.01
     window[:, 2] = np.nan
-    rho = trailing_correlation(window, 10)
+    rho = trailing_correlation(window, window, 10)
     assert (rho[[0, 1, 2]] == 0).all()
     assert (rho[:, [0, 1, 2]] == 0).all()
     assert abs(rho[4, 5]) > 0.3
@@ -44,6 +45,7 @@ def test_correlation_without_enough_common_days_or_variation_is_zero(returns):
 @given(st.integers(1, 9), st.integers(1, 12), st.floats(0, 1), st.integers(0, 99))
 def test_strongest_are_those_of_a_full_sort(stocks, count, threshold, seed):
     rho = np.random.default_rng(seed).uniform(-1, 1, (stocks, stocks))
+    np.fill_diagonal(rho, 0.0)
     places, strength = strongest(rho, count, threshold)
     for i in range(stocks):
         others = sorted((j for j in range(stocks) if j != i), key=lambda j: -abs(rho[i, j]))
@@ -54,29 +56,31 @@ def test_strongest_are_those_of_a_full_sort(stocks, count, threshold, seed):
 
 def test_edges_carry_shrunk_correlation_and_sector(returns):
     alive = np.ones(returns.shape, dtype=bool)
-    sector = np.arange(12) % 2
-    graph = build_graph(returns, alive, sector, CONFIG)
-    rho = trailing_correlation(returns[7:27], 10) * (1 - CONFIG.shrinkage)
+    sector = np.tile(np.arange(12) % 2, (80, 1))
+    graph = build_graph(returns, alive, alive, sector, CONFIG)
+    rho = trailing_correlation(returns[7:27], returns[7:27], 10) * (1 - CONFIG.shrinkage)
     for i in range(12):
         for k in range(4):
             j = graph.neighbours_GNK[1, i, k]
             assert j != i
             assert graph.edges_GNKE[1, i, k, 0] == pytest.approx(rho[i, j], abs=1e-6)
-            assert graph.edges_GNKE[1, i, k, 1] == (sector[i] == sector[j])
+            assert graph.edges_GNKE[1, i, k, 1] == (i % 2 == j % 2)
 
 
 def test_a_day_uses_the_latest_graph_and_none_before_the_first_window(returns):
-    graph = build_graph(returns, np.ones(returns.shape, bool), np.zeros(12, int), CONFIG)
+    graph = build_graph(returns, EVERY, EVERY, NO_SECTOR, CONFIG)
     assert graph.graph_of_day_D[:19].tolist() == [-1] * 19
     assert graph.graph_of_day_D[[19, 25, 26, 32, 33]].tolist() == [0, 0, 1, 1, 2]
     assert len(graph.neighbours_GNK) == graph.graph_of_day_D[-1] + 1
 
 
-def test_only_stocks_alive_at_the_refresh_are_connected(returns):
-    alive = np.ones(returns.shape, bool)
+def test_only_stocks_of_the_universe_at_the_refresh_are_neighbours(returns):
+    present, alive = EVERY.copy(), EVERY.copy()
     alive[26, [3, 5]] = False
-    graph = build_graph(returns, alive, np.zeros(12, int), CONFIG)
-    assert (graph.neighbours_GNK[1, [3, 5]] == -1).all()
+    present[26, 3] = False
+    graph = build_graph(returns, present, alive, NO_SECTOR, CONFIG)
+    assert (graph.neighbours_GNK[1, 3] == -1).all()
+    assert (graph.neighbours_GNK[1, 5] >= 0).any(), "present: it may enter before the next graph"
     assert not np.isin(graph.neighbours_GNK[1], [3, 5]).any()
     assert np.isin(graph.neighbours_GNK[0], [3, 5]).any()
     assert (graph.edges_GNKE[graph.neighbours_GNK < 0] == 0).all()
@@ -91,8 +95,11 @@ def test_changing_the_future_changes_no_graph_before_it(after, seed):
     y, other = x.copy(), alive.copy()
     y[after + 1 :] = rng.normal(size=y[after + 1 :].shape)
     other[after + 1 :] ^= True
-    sector = np.zeros(8, int)
-    a, b = build_graph(x, alive, sector, CONFIG), build_graph(y, other, sector, CONFIG)
+    sector = rng.integers(2, size=x.shape)
+    later = sector.copy()
+    later[after + 1 :] = 1 - later[after + 1 :]
+    a = build_graph(x, alive, alive, sector, CONFIG)
+    b = build_graph(y, other, other, later, CONFIG)
     np.testing.assert_array_equal(a.graph_of_day_D, b.graph_of_day_D)
     known = a.graph_of_day_D[after] + 1
     np.testing.assert_array_equal(a.neighbours_GNK[:known], b.neighbours_GNK[:known])
@@ -100,7 +107,7 @@ def test_changing_the_future_changes_no_graph_before_it(after, seed):
 
 
 def test_shorter_than_a_window_gives_no_graph(returns):
-    graph = build_graph(returns[:10], np.ones((10, 12), bool), np.zeros(12, int), CONFIG)
+    graph = build_graph(returns[:10], EVERY[:10], EVERY[:10], NO_SECTOR[:10], CONFIG)
     assert graph.neighbours_GNK.shape == (0, 12, 4)
     assert (graph.graph_of_day_D == -1).all()
 

@@ -10,6 +10,7 @@ from atft_hpo.data.neutralization.pure import pure_label
 from atft_hpo.data.neutralization.styles import style_ranks
 from atft_hpo.data.sampling.edges import Graph
 from atft_hpo.data.sampling.slices import SliceSource, evaluation_cuts
+from atft_hpo.data.store.trading import Trading
 from atft_hpo.errors import DataError
 
 CPU = torch.device("cpu")
@@ -30,7 +31,7 @@ def seen(source, plan):
     count_DN = np.zeros(source.panel.alive.shape, dtype=int)
     for index in plan:
         batch = source.batch(index)
-        live_NS = batch.alive_NT[:, batch.context :].numpy()
+        live_NS = batch.alive_NS.numpy()
         days = np.arange(batch.first_day, batch.first_day + live_NS.shape[1])
         count_DN[np.ix_(days, batch.stocks.numpy())] += live_NS.T
     return count_DN
@@ -82,7 +83,7 @@ def test_pure_labels_are_ranks_of_what_sectors_and_styles_leave(panel, config):
     np.testing.assert_array_equal(label_SN, uniform_ranks(expected_DN)[days][:, batch.stocks])
     plain = SliceSource(panel, config, CPU).batch(source.evaluation_plan(range(60, 80))[0])
     assert not torch.equal(batch.label_NSQ, plain.label_NSQ)
-    assert torch.equal(batch.return_NSQ.nan_to_num(), plain.return_NSQ.nan_to_num())
+    assert torch.equal(batch.return_NS.nan_to_num(), plain.return_NS.nan_to_num())
 
 
 def test_a_panel_too_small_for_pure_labels_is_an_error(pack, market, config):
@@ -121,12 +122,13 @@ def test_batch_shapes_and_types(source):
     assert batch.x_NTF.shape == (n, t, 5)
     assert batch.x_NTF.dtype == torch.float16
     assert batch.x_NTF.is_contiguous()
-    assert batch.alive_NT.shape == (n, t)
-    assert batch.alive_NT.dtype == torch.bool
-    assert batch.label_NSQ.shape == batch.return_NSQ.shape == (n, s, 2)
+    assert batch.present_NT.shape == (n, t)
+    assert batch.present_NT.dtype == torch.bool
+    assert batch.label_NSQ.shape == (n, s, 2)
+    assert batch.return_NS.shape == batch.executable_NS.shape == batch.alive_NS.shape == (n, s)
     assert batch.neighbours_SNK.shape == (s, n, k)
     assert batch.edge_SNKE.shape == (s, n, k, 2)
-    assert batch.sector_N.dtype == batch.neighbours_SNK.dtype == batch.stocks.dtype == torch.int64
+    assert batch.sector_NT.dtype == batch.neighbours_SNK.dtype == batch.stocks.dtype == torch.int64
     assert (batch.context, batch.first_day) == (20, 40)
 
 
@@ -135,12 +137,12 @@ def test_batch_holds_the_panels_numbers(source, panel):
     stocks = batch.stocks.numpy()
     x = panel.features[20:70][:, stocks].astype(np.float32).transpose(1, 0, 2)
     np.testing.assert_array_equal(batch.x_NTF, x)
-    np.testing.assert_array_equal(batch.alive_NT, panel.alive[20:70][:, stocks].T)
-    np.testing.assert_array_equal(batch.sector_N, panel.sector[stocks])
-    live = panel.alive[40:70][:, stocks].T
-    returns = panel.targets[40:70][:, stocks].transpose(1, 0, 2)
-    expected = np.where(live[..., None], returns, np.nan)
-    np.testing.assert_array_equal(batch.return_NSQ, expected)
+    np.testing.assert_array_equal(batch.present_NT, panel.present[20:70][:, stocks].T)
+    np.testing.assert_array_equal(batch.alive_NS, panel.alive[40:70][:, stocks].T)
+    np.testing.assert_array_equal(batch.slice_sectors, panel.sector[40:70][:, stocks].T)
+    trading = Trading.of(panel, range(40, 70))
+    np.testing.assert_array_equal(batch.return_NS, trading.position_DN[:, stocks].T)
+    np.testing.assert_array_equal(batch.executable_NS, trading.executable_DN[:, stocks].T)
 
 
 def test_a_base_comes_along_with_the_days_it_is_known_of(panel, config):
@@ -164,7 +166,8 @@ def test_labels_are_standardised_ranks_over_the_whole_universe(panel, config):
     whole = SliceSource(panel, config, CPU)
     batch = whole.batch(whole.evaluation_plan(range(60, 80))[0])
     assert torch.nanmean(batch.label_NSQ).abs() < 1e-6
-    order = batch.return_NSQ[:, 3, 1].nan_to_num(-9).argsort()
+    return_N = torch.from_numpy(panel.targets[63, batch.stocks, 1])
+    order = return_N.nan_to_num(-9).argsort()
     assert (batch.label_NSQ[order, 3, 1].nan_to_num(-9).diff() >= 0).all()
     by_cell = {
         int(stock): batch.label_NSQ[i, :, 0].tolist() for i, stock in enumerate(batch.stocks)
@@ -240,12 +243,12 @@ def test_writing_into_a_batch_leaves_the_panel_alone(panel, config):
     index = source.evaluation_plan(range(40, 70))[0]
     before = source.batch(index)
     after = source.batch(index)
-    for tensor in (after.x_NTF, after.label_NSQ, after.edge_SNKE, after.return_NSQ):
+    for tensor in (after.x_NTF, after.label_NSQ, after.edge_SNKE, after.return_NS):
         tensor.fill_(7)
     again = source.batch(index)
     assert torch.equal(again.x_NTF, before.x_NTF)
     assert torch.equal(again.label_NSQ.nan_to_num(), before.label_NSQ.nan_to_num())
-    assert torch.equal(again.return_NSQ.nan_to_num(), before.return_NSQ.nan_to_num())
+    assert torch.equal(again.return_NS.nan_to_num(), before.return_NS.nan_to_num())
     assert torch.equal(again.edge_SNKE, before.edge_SNKE)
 
 

@@ -18,7 +18,7 @@ SPECS = [FeatureSpec(name=kind, family="f", normalisation=kind) for kind in NORM
 def statistics_of(x_FDN, first_day):
     days = np.full(x_FDN.shape[1], STOCKS)
     fill = lambda f, out_DN: np.copyto(out_DN, x_FDN[f])  # noqa: E731
-    return Normaliser(SPECS, PackConfig())(range(FEATURES), fill, first_day, days)[1]
+    return Normaliser(SPECS, PackConfig())(range(FEATURES), fill, first_day, days, days)[1]
 
 
 @settings(max_examples=150, deadline=None)

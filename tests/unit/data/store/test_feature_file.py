@@ -34,7 +34,7 @@ def filled(path, blocks):
     return file, bits
 
 
-def test_blocks_hold_each_live_stock_of_their_days(blocks, market):
+def test_blocks_hold_each_stock_of_their_days(blocks, market):
     assert len(blocks) == 16
     ordered = market.sort("date", "code").with_row_index()
     assert market.equals(ordered.drop("index"))  # so that places are rows in this order
@@ -52,9 +52,9 @@ def test_columns_become_days_in_the_same_file(blocks, tmp_path, kept, ahead):
     with closing(file), ThreadPoolExecutor(3) as pool:
         for number, x_DNF in enumerate(file.turned(np.array(kept), pool, ahead)):
             expected = np.zeros_like(x_DNF)
-            live_DN = blocks[number].live_DN
+            stock_DS = blocks[number].stock_DS
             for day, stocks in enumerate(blocks[number].stocks_D):
-                expected[day, live_DN[day]] = bits[number][kept, day, :stocks].T
+                expected[day, stock_DS[day, :stocks]] = bits[number][kept, day, :stocks].T
             np.testing.assert_array_equal(x_DNF, expected)
             file.append(x_DNF)
         record = file.finish()

@@ -8,7 +8,7 @@ from scipy.stats import median_abs_deviation
 
 from atft_hpo.config.data_schema import PackConfig
 from atft_hpo.data.array_statistics.ordered import Ordered
-from atft_hpo.data.array_statistics.ranks import normal_scores
+from atft_hpo.data.array_statistics.ranks import normal_scores, score_table
 from atft_hpo.data.store.normalise import NORMALISERS, Normaliser, normalisation_of, scaled
 from atft_hpo.data.store.panel import FeatureSpec
 
@@ -114,7 +114,7 @@ def block_of(kind_of_column, x_FDN, stocks_D, config):
     specs = [FeatureSpec(name=f"{i}", family="f", normalisation=kind) for i, kind in
              enumerate(kind_of_column)]  # fmt: skip
     fill = lambda f, out_DN: np.copyto(out_DN, x_FDN[f])  # noqa: E731
-    return Normaliser(specs, config)(range(len(specs)), fill, 0, stocks_D)[0]
+    return Normaliser(specs, config)(range(len(specs)), fill, 0, stocks_D, stocks_D)[0]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -148,3 +148,41 @@ def test_families_choose_their_normalisation():
         normalisation_of(f, ("returns",), ("ranks",)) for f in ("returns", "ranks", "calendar", "x")
     ]
     assert kinds == ["scale_only", "rank_gauss", "none", "robust_z"]
+
+
+@pytest.mark.parametrize("kind", NORMALISERS)
+@given(seed=st.integers(0, 999))
+@settings(max_examples=25, deadline=None)
+def test_others_stand_where_they_would_among_members_who_do_not_notice(kind, seed):
+    """Three days with members, others and gaps; others repeat values of members, or are beyond."""
+    rng = np.random.default_rng(seed)
+    members_D, stocks_D = np.array([7, 5, 8]), np.array([9, 9, 8])
+    x_DN = np.round(rng.normal(size=(3, 9)), 1).astype(np.float32)
+    x_DN[0, 7], x_DN[1, 5:7] = x_DN[0, 2], [x_DN[1, 4], np.inf]
+    x_DN[0, 8], x_DN[1, 7:] = 99.0, [-99.0, np.nan]
+    x_DN[2, 8], x_DN[2, 3] = np.nan, np.nan
+    specs = [FeatureSpec(name="a", family="f", normalisation=kind)]
+
+    def run(counts_D):
+        values_DN = np.where(np.arange(9) < counts_D[:, None], x_DN, np.nan)
+        normalise = Normaliser(specs, PackConfig())
+        width = counts_D.max()
+
+        def fill(f, out_DN):
+            out_DN[:] = values_DN[:, :width]
+
+        bits, found = normalise(range(1), fill, 0, members_D, counts_D)
+        return bits[0].view(np.float16).astype(np.float32), found
+
+    (whole, found), (alone, _) = run(stocks_D), run(members_D)
+    for day, count in enumerate(members_D):
+        np.testing.assert_array_equal(whole[day, :count], alone[day, :count])
+    assert whole[0, 7] == whole[0, 2]
+    assert whole[1, 5] == whole[1, 4]
+    assert whole[1, 6] == whole[1, 8] == 0.0, "infinite and missing"
+    assert found.infinite_F[0] == 0
+    if kind != "none":
+        assert whole[0, 8] >= whole[0, :7].max()
+        assert whole[1, 7] <= whole[1, :5].min()
+    if kind == "rank_gauss":
+        assert whole[0, 8] <= score_table(7)[-1] + 1e-3, "within the members' extremes"

@@ -22,7 +22,10 @@ from atft_hpo.data.store.panel import Panel
 from atft_hpo.errors import DataError, PanelStoreError, VolumeError
 
 INFINITE_ON_SEVENTHS = pl.when(pl.col("date").dt.day() == 7).then(np.inf).otherwise(1.0)
-STORE_FILES = {"features.bin", "alive.bin", "targets.bin", "returns.bin", "manifest.json"}
+STORE_FILES = {
+    "features.bin", "present.bin", "alive.bin", "tradable.bin", "sector.bin", "targets.bin",
+    "returns.bin", "manifest.json",
+}  # fmt: skip
 
 
 def contents(panel: Panel) -> dict[str, bytes]:
@@ -78,11 +81,13 @@ def test_labels_are_forward_returns_after_the_delay(panel, market):
     assert np.isnan(panel.targets[-6:, n, 1]).all()
 
 
-def test_label_that_reaches_past_the_delisting_is_missing(panel, market):
+def test_label_that_reaches_past_the_delisting_is_marked_to_the_last_close(panel, market):
     _, n = cell(panel, "2020-01-01", "S002")
     last = np.flatnonzero(panel.alive[:, n])[-1]
-    assert np.isnan(panel.targets[last - 1 : last + 1, n]).all()
-    assert np.isfinite(panel.targets[last - 2, n, 0])
+    close = market.filter(pl.col("code") == "S002").sort("date")["close"].to_numpy()
+    assert np.isnan(panel.targets[last, n]).all(), "no entry after the last row"
+    assert (panel.targets[last - 1, n] == 0.0).all()
+    assert panel.targets[last - 3, n, 1] == np.float32(close[-1] / close[-3] - 1)
     labels = np.isfinite(panel.targets[..., 0]) & panel.alive
     assert panel.manifest.report["labels"]["1d"] == labels.sum()
 
@@ -126,20 +131,23 @@ def test_rows_out_of_the_universe_do_not_count(pack, market):
     panel = pack(market.with_columns(alive=universe), "with")
     gone = [panel.manifest.codes.index(code) for code in ("S003", "S004")]
     assert not panel.alive[:, gone].any()
-    assert (panel.features[:, gone] == 0).all()
+    assert panel.present[:, gone].all()
+    assert (panel.features[:, gone] != 0).any(), "they have a past, should they enter"
     without = pack(market.filter(~pl.col("code").is_in(["S003", "S004"])), "without")
     rest = np.setdiff1d(np.arange(30), gone)
     np.testing.assert_array_equal(panel.features[:, rest], without.features)
     assert panel.manifest.report["rows_not_alive"] == 320
 
 
-def test_a_stock_keeps_the_sector_of_its_first_day(pack, market):
+def test_a_stock_has_the_sector_of_the_day(pack, market):
     late = (pl.col("code") == "S000") & (pl.col("date") > date(2020, 3, 1))
     moved = pl.when(late).then(pl.lit("zzz")).otherwise(pl.col("sector"))
     unknown = pl.when(pl.col("code") == "S001").then(None).otherwise(moved)
     panel = pack(market.with_columns(sector=unknown))
-    names = [panel.manifest.sectors[s] for s in panel.sector]
-    assert names[:3] == ["sector 0", "unknown", "sector 2"]
+    names = np.array(panel.manifest.sectors)[panel.sector[:, :3]]
+    assert names[0].tolist() == ["sector 0", "unknown", "sector 2"]
+    assert names[-1].tolist() == ["zzz", "unknown", "sector 2"]
+    assert (names[:, 0] == "zzz").tolist() == (panel.dates > np.datetime64("2020-03-01")).tolist()
     assert panel.manifest.report["sector_changes"] == 1
 
 

@@ -21,10 +21,10 @@ def test_opened_shapes_and_types(panel):
     days, stocks = 160, 30
     assert panel.features.shape == (days, stocks, 5)
     assert panel.features.dtype == np.float16
-    assert panel.alive.shape == panel.returns.shape == (days, stocks)
+    assert panel.alive.shape == panel.present.shape == panel.tradable.shape == (days, stocks)
+    assert panel.returns.shape == panel.sector.shape == (days, stocks)
     assert panel.targets.shape == (days, stocks, 2)
     assert panel.dates[0] == np.datetime64("2020-01-01")
-    assert panel.sector.shape == (stocks,)
     assert panel.manifest.sectors[0] == "unknown"
     assert panel.oracle is None
 
@@ -73,7 +73,7 @@ def test_a_directory_without_a_manifest_is_no_store(copy):
         Panel.open(copy)
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", "{not json", '{"version": 2}'])
+@pytest.mark.parametrize("content", ["", "{}", "[]", "{not json", '{"version": 3}'])
 def test_a_damaged_manifest_is_refused(copy, content):
     PanelPaths(copy).manifest.write_text(content)
     with pytest.raises(PanelStoreError, match="not a manifest"):
@@ -83,7 +83,7 @@ def test_a_damaged_manifest_is_refused(copy, content):
 def test_a_store_of_another_version_is_refused(copy):
     path = PanelPaths(copy).manifest
     path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 99}))
-    with pytest.raises(PanelStoreError, match="store version 99, expected 2"):
+    with pytest.raises(PanelStoreError, match="store version 99, expected 3"):
         Panel.open(copy)
 
 

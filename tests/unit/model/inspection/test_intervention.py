@@ -55,7 +55,7 @@ def test_without_sectors_it_does_not_matter_which_a_stock_is_in(
     make_model: MakeModel, make_batch: MakeBatch
 ) -> None:
     model, batch = make_model(strengths=0.5), make_batch()
-    other = dataclasses.replace(batch, sector_N=(batch.sector_N + 1) % 3)
+    other = dataclasses.replace(batch, sector_NT=(batch.sector_NT + 1) % 3)
     with torch.no_grad():
         assert not torch.allclose(model(batch).point_SNQ, model(other).point_SNQ, atol=1e-5)
         with switched_off(model, "sectors"):
@@ -90,7 +90,7 @@ def test_a_failure_inside_leaves_the_model_whole(
 
 def test_a_shuffle_gives_every_stock_another_ones_series(make_batch: MakeBatch) -> None:
     batch = make_batch()
-    batch.alive_NT.fill_(True)
+    batch.present_NT.fill_(True)
     moved = shuffle_stocks(batch, [1, 4], seed=0)
     order = [
         next(m for m, series in enumerate(batch.x_NTF) if torch.equal(series[:, 1], own[:, 1]))
@@ -106,8 +106,8 @@ def test_a_shuffle_gives_every_stock_another_ones_series(make_batch: MakeBatch) 
 def test_a_dead_donor_gives_nothing_and_dead_cells_stay_empty(make_batch: MakeBatch) -> None:
     batch = make_batch(stocks=40, seed=3)
     moved = shuffle_stocks(batch, [0], seed=1)
-    assert not moved.x_NTF[~batch.alive_NT].any()
-    assert bool((moved.x_NTF[batch.alive_NT][:, 0] != 0).all()), "a live cell became empty"
+    assert not moved.x_NTF[~batch.present_NT].any()
+    assert bool((moved.x_NTF[batch.present_NT][:, 0] != 0).all()), "a live cell became empty"
     assert torch.equal(shuffle_stocks(batch, [0], seed=1).x_NTF, moved.x_NTF)
     assert not torch.equal(shuffle_stocks(batch, [0], seed=2).x_NTF, moved.x_NTF)
 

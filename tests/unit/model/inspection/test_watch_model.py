@@ -25,7 +25,7 @@ def look(model: ATFT, batch: Batch) -> Inspection:
 
 
 def live_tokens(batch: Batch) -> Tensor:
-    return batch.alive_NT[:, batch.context :]
+    return batch.alive_NS
 
 
 def spied(module: torch.nn.Module, run: Callable[[], Any]) -> tuple[list[Tensor], list[Tensor]]:
@@ -62,7 +62,7 @@ def test_sectors_share_the_tokens(make_model: MakeModel, make_batch: MakeBatch) 
     batch = make_batch()
     found = look(make_model(), batch).selection
     for sector, (tokens, weight_F) in enumerate(zip(found.tokens_J, found.weight_JF, strict=True)):
-        assert tokens == live_tokens(batch)[batch.sector_N == sector].sum()
+        assert tokens == live_tokens(batch)[batch.slice_sectors == sector].sum()
         assert float(weight_F.sum()) == pytest.approx(float(tokens))
     torch.testing.assert_close(found.weight_JF.sum(0), found.weight_SF.sum(0))
 
@@ -94,9 +94,9 @@ def test_days_without_a_past_look_at_themselves(
     make_model: MakeModel, make_batch: MakeBatch
 ) -> None:
     batch = make_batch(context=10, days=3)
-    only_today_NT = torch.zeros_like(batch.alive_NT)
+    only_today_NT = torch.zeros_like(batch.present_NT)
     only_today_NT[:, 11] = True
-    found = look(make_model(), dataclasses.replace(batch, alive_NT=only_today_NT)).attention
+    found = look(make_model(), dataclasses.replace(batch, present_NT=only_today_NT)).attention
     assert found.tokens == len(only_today_NT)
     assert found.weight_AL[:, 0].tolist() == pytest.approx([found.tokens] * 2)
     assert not found.weight_AL[:, 1:].any(), "a dead day got attention"
@@ -168,12 +168,12 @@ def test_stocks_that_come_in_chunks_add_up(make_model: MakeModel, make_batch: Ma
 
 def test_sums_are_exact_under_autocast(make_model: MakeModel, make_batch: MakeBatch) -> None:
     attention, batch = make_model(strengths=0.5).attention, make_batch()
-    x_NTH, code_NTH = torch.randn(2, *batch.alive_NT.shape, 8)
+    x_NTH, code_NTH = torch.randn(2, *batch.present_NT.shape, 8)
     totals, squares = [], []
     for enabled in (False, True):
         rounded = torch.autocast("cpu", torch.bfloat16, enabled=enabled)
         with torch.no_grad(), rounded, watching_attention(attention) as watch:
-            attention(x_NTH, code_NTH, batch.alive_NT, batch.context)
+            attention(x_NTH, code_NTH, batch.present_NT, batch.context)
             found = watch.sums()
         assert torch.equal(found.kernel_HL, attention.kernel().double())
         totals.append(found.weight_AL.sum(1) / found.tokens)

@@ -60,7 +60,7 @@ def of_sum(
 
 def of_selection(
     form: Callable[..., Tensor] | None, settings: dict[str, Any], state: dict[str, Tensor],
-    x_NTF: Tensor, alive_NT: Tensor, channels: dict[str, Tensor],
+    x_NTF: Tensor, present_NT: Tensor, channels: dict[str, Tensor],
 ) -> list[Tensor]:  # fmt: skip
     """Of a whole variable selection in training, dropout and bf16 on: results, gradients.
 
@@ -73,7 +73,7 @@ def of_selection(
     for _ in range(2):
         torch.manual_seed(5)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            outs = module(x_NTF, alive_NT, channels, module.table(), known)
+            outs = module(x_NTF, present_NT, channels, module.table(), known)
         loss = outs[0].square().sum() + outs[1].sin().sum()
         grads = torch.autograd.grad(loss, tuple(module.parameters()))
         found += [*(out.detach() for out in outs), *grads]

@@ -85,10 +85,10 @@ def of_selection() -> tuple[Any, ...]:
     module = VariableSelection(**SETTINGS)
     for added in module.added.values():
         torch.nn.init.normal_(added.strength, generator=g)
-    alive_NT = torch.rand(5, 30, generator=g) > 0.3
+    present_NT = torch.rand(5, 30, generator=g) > 0.3
     x_NTF = torch.randn(5, 30, 7, generator=g)
     channels = {n: torch.randn(5, 30, 2, c, generator=g) for n, c in (("fan", 4), ("san", 3))}
-    return SETTINGS, module.state_dict(), x_NTF, alive_NT, channels
+    return SETTINGS, module.state_dict(), x_NTF, present_NT, channels
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,8 @@ def drawn(seed: int = 0, gaps: float = 0.2) -> tuple[ForecastLike, SliceTargets]
         mask_SNQ=mask,
         return_SN=(0.01 * label[..., 0]).masked_fill(~mask[..., 0], torch.nan),
         alive_SN=torch.ones(DAYS, STOCKS, dtype=torch.bool),
-        sector_N=torch.arange(STOCKS) % 3,
+        executable_SN=torch.ones(DAYS, STOCKS, dtype=torch.bool),
+        sector_SN=(torch.arange(STOCKS) % 3).expand(DAYS, STOCKS),
         sectors=3,
     )
     return ForecastLike(point.requires_grad_(), quantiles.requires_grad_()), targets

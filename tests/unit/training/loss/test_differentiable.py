@@ -1,6 +1,7 @@
 """The twins of metrics and portfolio: equal in float64, differentiable, bounded."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import hypothesis.strategies as st
@@ -12,6 +13,7 @@ from scipy.stats import rankdata, spearmanr
 from torch import Tensor
 
 from atft_hpo.config.schema import PortfolioConfig
+from atft_hpo.data.store.trading import Trading
 from atft_hpo.evaluation import portfolio
 from atft_hpo.training.loss import differentiable as diff
 
@@ -36,7 +38,9 @@ def test_the_portfolio_twin_equals_the_evaluation(horizon: int, seed: int) -> No
     score, returns, alive = draw(seed)
     score[2], alive[4, 2:] = 0.5, False  # a constant day and a day with too few stocks
     returns = with_gaps(returns, seed)
-    held = diff.hold_tranches(diff.zscore_weights(score, alive, 1.5), horizon)
+    executable = torch.from_numpy(np.random.default_rng(seed).random(score.shape) > 0.2)
+    wished = diff.hold_tranches(diff.zscore_weights(score, alive, 1.5), horizon)
+    held = diff.carried_out(wished, executable)
     net, measured = diff.net_returns(held, returns, 7.0)
     expected = portfolio.hold_tranches(
         portfolio.target_weights(
@@ -47,8 +51,12 @@ def test_the_portfolio_twin_equals_the_evaluation(horizon: int, seed: int) -> No
         ),
         horizon,
     )
-    series = portfolio.portfolio_returns(expected, returns.numpy(), 7.0)
-    np.testing.assert_allclose(held, expected, atol=1e-14)
+    dates = np.arange("2021-01-01", len(score), dtype="datetime64[D]")
+    free = Trading.without_friction(returns.numpy(), dates)
+    trading = replace(free, position_DN=returns.numpy(), executable_DN=executable.numpy())
+    series = portfolio.portfolio_returns(expected, trading, 7.0)
+    np.testing.assert_allclose(wished, expected, atol=1e-14)
+    np.testing.assert_allclose(held, portfolio.carried_out(expected, trading), atol=1e-14)
     np.testing.assert_allclose(net[measured], series.net[np.isfinite(series.net)], atol=1e-15)
     np.testing.assert_allclose(diff.turnover(held), series.turnover, atol=1e-14)
     sharpe = math.sqrt(252) * np.nanmean(series.net) / np.nanstd(series.net, ddof=1)

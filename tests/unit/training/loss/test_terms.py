@@ -84,7 +84,7 @@ def test_sharpe_falls_with_a_better_score_and_with_cost(draw: Draw, rules_of: Ru
     _, targets = draw(3)
     values = {}
     for name, score in {"good": targets.label_SNQ, "bad": -targets.label_SNQ}.items():
-        weights = terms.slice_portfolio(score[..., 0], targets.alive_SN, rules_of())
+        weights = terms.slice_portfolio(score[..., 0], targets, rules_of())
         for cost in (0.0, 50.0):
             rules = rules_of(settings=LossConfig(cost_bps=cost))
             values[name, cost] = float(terms.sharpe_loss(weights, targets, rules))
@@ -95,7 +95,7 @@ def test_sharpe_falls_with_a_better_score_and_with_cost(draw: Draw, rules_of: Ru
 
 def test_exposure_by_hand() -> None:
     weights = torch.tensor([[0.5, -0.25, -0.25], [0.5, -0.5, 0.0]])
-    found = terms.exposure_loss(weights, torch.tensor([0, 0, 1]), 2)
+    found = terms.exposure_loss(weights, torch.tensor([[0, 0, 1]] * 2), 2)
     expected = (0.25**2 + 0.25**2 + 0.0 + 0.0) / 4
     assert found.item() == pytest.approx(expected)
 
@@ -165,8 +165,9 @@ def test_targets_drop_context_and_dead_cells() -> None:
     alive = torch.ones(STOCKS, DAYS + 3, dtype=torch.bool)
     alive[1, 3], alive[2, :3] = False, False
     batch = Batch(
-        x_NTF=torch.zeros(STOCKS, DAYS + 3, 1), alive_NT=alive, label_NSQ=label,
-        return_NSQ=label * 0.01, sector_N=torch.zeros(STOCKS, dtype=torch.int64), sectors=1,
+        x_NTF=torch.zeros(STOCKS, DAYS + 3, 1), present_NT=alive, alive_NS=alive[:, 3:],
+        label_NSQ=label, executable_NS=alive[:, 3:], sectors=1,
+        return_NS=label[..., 0] * 0.01, sector_NT=torch.zeros(STOCKS, 1, dtype=torch.int64),
         neighbours_SNK=torch.full((DAYS, STOCKS, 1), -1), edge_SNKE=torch.zeros(DAYS, STOCKS, 1, 2),
         context=3, first_day=10, stocks=torch.arange(STOCKS),
     )  # fmt: skip

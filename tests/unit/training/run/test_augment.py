@@ -36,11 +36,13 @@ def batch() -> Batch:
     neighbours = torch.randint(-1, STOCKS, (DAYS, STOCKS, NEIGHBOURS), generator=generator)
     return Batch(
         x_NTF=x * alive[..., None],
-        alive_NT=alive,
-        sector_N=torch.zeros(STOCKS, dtype=torch.int64),
+        present_NT=alive,
+        alive_NS=alive[:, CONTEXT:].clone(),
+        sector_NT=torch.zeros(STOCKS, 1, dtype=torch.int64),
         sectors=1,
         label_NSQ=label,
-        return_NSQ=label * 0.01,
+        return_NS=label[..., 0] * 0.01,
+        executable_NS=torch.ones(STOCKS, DAYS, dtype=torch.bool),
         neighbours_SNK=neighbours,
         edge_SNKE=torch.ones(DAYS, STOCKS, NEIGHBOURS, 2),
         context=CONTEXT,
@@ -90,15 +92,15 @@ def test_the_batch_given_is_not_changed(batch: Batch, generator: torch.Generator
 
 def test_a_dropped_stock_is_dead_everywhere(batch: Batch, generator: torch.Generator) -> None:
     found = drop_stocks(batch, 0.3, generator)
-    gone = batch.alive_NT.any(dim=1) & ~found.alive_NT.any(dim=1)
+    gone = batch.present_NT.any(dim=1) & ~found.present_NT.any(dim=1)
     assert 4 < int(gone.sum()) < 25
     assert (found.x_NTF[gone] == 0).all()
     assert found.label_NSQ[gone].isnan().all()
-    assert found.return_NSQ[gone].isnan().all()
+    assert found.return_NS[gone].isnan().all()
     assert not torch.isin(found.neighbours_SNK, gone.nonzero()).any()
     kept = ~gone
     assert torch.equal(found.x_NTF[kept], batch.x_NTF[kept])
-    assert torch.equal(found.alive_NT[kept], batch.alive_NT[kept])
+    assert torch.equal(found.present_NT[kept], batch.present_NT[kept])
     edge_kept = (found.neighbours_SNK >= 0) | ~kept[batch.neighbours_SNK.clamp(min=0)]
     assert (edge_kept | (batch.neighbours_SNK < 0)).all()
 
@@ -115,7 +117,7 @@ def test_mixing_takes_inputs_and_labels_by_the_same_part(
     assert 8 < int(changed.sum()) < 32
     both = found.label_NSQ.isfinite()
     torch.testing.assert_close(found.label_NSQ[both], found.x_NTF[:, CONTEXT:, :2][both])
-    assert torch.equal(found.alive_NT, batch.alive_NT)
+    assert torch.equal(found.present_NT, batch.present_NT)
 
 
 def test_mixing_takes_the_base_by_the_part_of_the_labels(
@@ -133,7 +135,7 @@ def test_mixing_leaves_dead_days_alone_and_spreads_no_missing_label_to_unmixed(
     batch: Batch, generator: torch.Generator
 ) -> None:
     found = mix_stocks(batch, 0.5, generator)
-    assert (found.x_NTF[~batch.alive_NT] == 0).all()
+    assert (found.x_NTF[~batch.present_NT] == 0).all()
     unmixed = (found.x_NTF == batch.x_NTF).all(dim=(1, 2))
     before, after = batch.label_NSQ[unmixed], found.label_NSQ[unmixed]
     assert torch.equal(before.isnan(), after.isnan())
@@ -144,13 +146,13 @@ def test_noise_has_the_size_asked_and_spares_dead_cells(
 ) -> None:
     found = add_noise(batch, 0.1, generator)
     change = found.x_NTF - batch.x_NTF
-    assert change[batch.alive_NT].std().item() == pytest.approx(0.1, rel=0.05)
-    assert (change[~batch.alive_NT] == 0).all()
+    assert change[batch.present_NT].std().item() == pytest.approx(0.1, rel=0.05)
+    assert (change[~batch.present_NT] == 0).all()
 
 
 def test_masks_take_whole_features_and_whole_days(batch: Batch, generator: torch.Generator) -> None:
     found = mask_inputs(batch, 0.3, 0.2, generator)
-    zero = found.x_NTF[batch.alive_NT.all(dim=1)] == 0
+    zero = found.x_NTF[batch.present_NT.all(dim=1)] == 0
     features, days = zero.all(dim=(0, 1)), zero.all(dim=(0, 2))
     assert 0 < int(features.sum()) < FEATURES
     assert 0 < int(days.sum()) < CONTEXT + DAYS

@@ -22,7 +22,7 @@ def report_of(epoch: int, **metrics: float) -> EpochReport:
         phase=2, phase_name="gat", epoch=epoch, epochs_done=epoch + 1, epochs_total=9,
         metrics={"ic": 0.5, **metrics}, value=0.5, smoothed=0.4, train={"loss": 1.5, "lr": 1e-3},
         modules=("fan", "graph"), seconds=2.0, validation_seconds=0.5, samples_per_second=1e4,
-        eta_seconds=12.0, daily=DailySeries(days, *[series] * 6),
+        eta_seconds=12.0, daily=DailySeries(days, *[series] * 6, days),
     )  # fmt: skip
 
 

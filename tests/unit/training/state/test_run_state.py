@@ -31,7 +31,7 @@ def report_of(run: RunState, phase: int, epoch: int, value: float) -> EpochRepor
         epochs_done=len(run.history) + 1, epochs_total=run.epochs_total, metrics={"ic": value},
         value=value, smoothed=value, train={}, modules=(), seconds=1.0, validation_seconds=0.1,
         samples_per_second=1.0, eta_seconds=1.0,
-        daily=DailySeries(days, *[series] * 6),
+        daily=DailySeries(days, *[series] * 6, days),
     )  # fmt: skip
 
 
