@@ -1,10 +1,13 @@
 import numpy as np
+import polars as pl
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atft_hpo.config.data_schema import GraphConfig
 from atft_hpo.data.sampling.edges import build_graph, load_graph, strongest, trailing_correlation
+from atft_hpo.data.sampling.slices import SliceSource
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.errors import VolumeError
 
@@ -84,6 +87,27 @@ def test_only_stocks_of_the_universe_at_the_refresh_are_neighbours(returns):
     assert not np.isin(graph.neighbours_GNK[1], [3, 5]).any()
     assert np.isin(graph.neighbours_GNK[0], [3, 5]).any()
     assert (graph.edges_GNKE[graph.neighbours_GNK < 0] == 0).all()
+
+
+def test_a_newcomer_is_scored_with_its_past_and_with_edges_on_its_first_day(pack, market, config):
+    """It enters the universe five days after a graph was made."""
+    days = market["date"].unique().sort()
+    entered = (pl.col("code") != "S004") | (pl.col("date") >= days[104])
+    panel = pack(market.with_columns(alive=entered), "entering")
+    graph = config.graph
+    refreshed = range(graph.window_days - 1, 160, graph.refresh_days)
+    assert 104 not in refreshed, "or the test says nothing"
+    source = SliceSource(panel, config, torch.device("cpu"))
+    (index,) = source.evaluation_plan(range(100, 110))
+    batch = source.batch(index)
+    own = batch.stocks.tolist().index(panel.manifest.codes.index("S004"))
+    assert batch.present_NT[own].all()
+    assert (batch.x_NTF[own] != 0).any(dim=1).all(), "context from before it entered"
+    assert batch.alive_NS[own].tolist() == [False] * 4 + [True] * 6
+    assert (batch.neighbours_SNK[:4, own] == -1).all()
+    assert (batch.neighbours_SNK[4:, own] >= 0).any(dim=1).all()
+    assert batch.label_NSQ[own, :4].isnan().all()
+    assert batch.label_NSQ[own, 4:].isfinite().all()
 
 
 @settings(max_examples=10, deadline=None)
