@@ -26,10 +26,26 @@ class Block:
     stocks_D: NDArray[np.int64]
     """How many stocks have a row; S is the most."""
     place_DS: NDArray[np.int64]
-    """The place of each stock's row, stocks ascending among members and among others; one past the
-    last row after them."""
+    """The place of each stock's row, stocks ascending among members and among others; `none` after
+    them."""
     stock_DS: NDArray[np.int64]
     """The stock of each slot; 0 after the last."""
+    none: int
+    """One past the last row."""
+
+    @property
+    def member_places(self) -> NDArray[np.int64]:
+        """[D, M] places of the members only, `none` after them; M is the most of a day."""
+        most = int(self.members_D.max())
+        return np.where(
+            np.arange(most) < self.members_D[:, None], self.place_DS[:, :most], self.none
+        )
+
+    @property
+    def others(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """[O] day and [O] slot of the stocks that are not in the universe, day by day."""
+        slot_S = np.arange(self.place_DS.shape[1])
+        return np.nonzero((slot_S >= self.members_D[:, None]) & (slot_S < self.stocks_D[:, None]))
 
     def dense(self, x_FDS: NDArray[Any], kept: NDArray[np.int64], stocks: int) -> NDArray[Any]:
         """[D, N, F] of the features kept, from slots; cells without a row are 0."""
@@ -72,4 +88,4 @@ class Blocks:
             slots = (slot_S >= first_D[:, None]) & (slot_S < stop_D[:, None])
             place_DS[slots] = place_DN[wanted_DN]
             stock_DS[slots] = np.nonzero(wanted_DN)[1]
-        return Block(first_day, members_D, stocks_D, place_DS, stock_DS)
+        return Block(first_day, members_D, stocks_D, place_DS, stock_DS, self._rows)

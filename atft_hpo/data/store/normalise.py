@@ -1,7 +1,7 @@
 """Normalisation of one day across its universe; never over time, never over one stock.
 
     normalise = Normaliser(features, config.pack)
-    bits_FDN, found = normalise(columns, fill, first_day, members_D, stocks_D)
+    bits_FDS, found = normalise(columns, x_FR, block)
 
 A row [N] is one feature on one day, NaN = missing; rows are independent, so many are done at once.
 Results lie within ±clip; a feature that is the same for all members becomes 0 and a missing cell
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from atft_hpo.config.data_schema import PackConfig
 from atft_hpo.data.array_statistics.ordered import Floats, Ordered, rows_in_cache
 from atft_hpo.data.array_statistics.ranks import ranks_in_order, score_table
+from atft_hpo.data.ingest.row_blocks import Block
 from atft_hpo.data.store.column_statistics import ColumnStatistics
 from atft_hpo.data.store.panel import FeatureSpec, Normalisation
 
@@ -105,48 +106,44 @@ class Normaliser:
         self._arrays = _Arrays()
 
     def __call__(
-        self,
-        columns: range,
-        fill: Callable[[int, Floats], None],
-        first_day: int,
-        members_D: Stocks,
-        stocks_D: Stocks,
+        self, columns: range, x_FR: Floats, block: Block
     ) -> tuple[NDArray[np.uint16], ColumnStatistics]:
-        """A block of days: bits in the store's type [F, D, N], and what its columns hold.
+        """A block of days: bits in the store's type [F, D, S], and what its columns hold.
 
         Args:
             columns: which features; F of them.
-            fill: writes the values of one of the F to [D, N], members first, NaN where missing
-                and after the day's stocks.
-            first_day: the block's.
-            members_D: how many stocks are in the universe on each day.
-            stocks_D: how many are present; N is the most.
+            x_FR: their values by place, NaN where missing and at `block.none`.
+            block: the days.
         """
-        others = Others.after(members_D, stocks_D)
-        bits_FDN = np.zeros((len(columns), len(stocks_D), int(stocks_D.max())), np.uint16)
-        shape = (len(members_D), int(members_D.max()))
+        member_DM, others = block.member_places, Others.of(block)
+        bits_FDS = np.zeros((len(columns), *block.place_DS.shape), np.uint16)
+        most = member_DM.shape[1]
         found = ColumnStatistics.empty(len(columns))
-        for kind, alike in self._alike(columns, shape[0] * shape[1]):
-            x_FDM = self._arrays.get("x", np.float32, (len(alike), *shape))
-            other_FO = self._arrays.get("other", np.float32, (len(alike), len(others.day_O)))
+        for kind, alike in self._alike(columns, member_DM.size):
+            x_FDM = self._arrays.get("x", np.float32, (len(alike), *member_DM.shape))
+            other_FO = self._arrays.get("other", np.float32, (len(alike), len(others.place_O)))
             for f, x_DM, other_O in zip(alike, x_FDM, other_FO, strict=True):
-                x_DN = self._arrays.get("whole", np.float32, bits_FDN.shape[1:])
-                fill(int(f), x_DN)
-                others.split(x_DN, x_DM, other_O)
+                np.take(x_FR[f], member_DM, out=x_DM, mode="clip")
+                np.take(x_FR[f], others.place_O, out=other_O, mode="clip")
+            other_FO[np.isinf(other_FO)] = np.nan
             with np.errstate(over="ignore", invalid="ignore"):
-                ordered = self._ordered(kind, alike, x_FDM, first_day, found)
-                x_RM = x_FDM.reshape(-1, shape[1])
+                ordered = self._ordered(kind, alike, x_FDM, block.first_day, found)
                 if kind == "rank_gauss":  # before the members' scores take their values' place
                     others.score(other_FO, ordered)
-                centre_R, scale_R = NORMALISERS[kind](x_RM, ordered, np.tile(members_D, len(alike)))
-            scalings = (some_R.reshape(len(alike), -1, 1) for some_R in (centre_R, scale_R))
-            rows = zip(alike, x_FDM, other_FO, *scalings, strict=True)
-            for f, x_DM, other_O, centre_D1, scale_D1 in rows:
-                bits_DN = torch.from_numpy(bits_FDN[f]).view(self._type)
-                bits_DN[:, : shape[1]] = scaled(x_DM, centre_D1, scale_D1, self._clip)
-                of_day = centre_D1[others.day_O, 0], scale_D1[others.day_O, 0]
-                bits_DN[others.slots] = scaled(other_O, *of_day, self._clip).to(self._type)
-        return bits_FDN, found
+                stocks_R = np.tile(block.members_D, len(alike))
+                scaling = NORMALISERS[kind](x_FDM.reshape(-1, most), ordered, stocks_R)
+            scaling_FD = [some_R.reshape(len(alike), -1) for some_R in scaling]
+            of_day = (np.repeat(some_FD, others.count_D, axis=1) for some_FD in scaling_FD)
+            other_bits_FO = self._bits(other_FO, *of_day)
+            for i, f in enumerate(alike):
+                of_row = (some_FD[i, :, None] for some_FD in scaling_FD)
+                bits_FDS[f, :, :most] = self._bits(x_FDM[i], *of_row)
+                bits_FDS[f].reshape(-1)[others.cell_O] = other_bits_FO[i]
+        return bits_FDS, found
+
+    def _bits(self, x: Floats, centre: Floats, scale: Floats) -> NDArray[np.uint16]:
+        half = scaled(x, centre, scale, self._clip).to(self._type)
+        return np.asarray(half.view(torch.uint16).numpy())
 
     def _alike(
         self, columns: range, cells: int
@@ -180,36 +177,26 @@ class Normaliser:
 class Others:
     """The slots of a block whose stocks are present, but not in the universe: O of them."""
 
-    day_O: NDArray[np.int64]
-    slot_O: NDArray[np.int64]
-
-    @property
-    def slots(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Day and slot of each."""
-        return torch.from_numpy(self.day_O), torch.from_numpy(self.slot_O)
+    count_D: NDArray[np.int64]
+    cell_O: NDArray[np.int64]
+    """Day · S + slot, day by day, `count_D` each."""
+    place_O: NDArray[np.int64]
 
     @classmethod
-    def after(cls, members_D: Stocks, stocks_D: Stocks) -> "Others":
-        """Each day's slots from `members_D` on, up to `stocks_D`."""
-        slot_N = np.arange(int(stocks_D.max()))
-        return cls(*np.nonzero((slot_N >= members_D[:, None]) & (slot_N < stocks_D[:, None])))
-
-    def split(self, x_DN: Floats, x_DM: Floats, other_O: Floats) -> None:
-        """Values of all slots into those of members, NaN after them, and of the others."""
-        other_O[:] = x_DN[self.day_O, self.slot_O]
-        other_O[np.isinf(other_O)] = np.nan
-        x_DN[self.day_O, self.slot_O] = np.nan
-        x_DM[:] = x_DN[:, : x_DM.shape[1]]
+    def of(cls, block: Block) -> "Others":
+        """Of these days."""
+        day_O, slot_O = block.others
+        cell_O = day_O * block.place_DS.shape[1] + slot_O
+        return cls(block.stocks_D - block.members_D, cell_O, block.place_DS.take(cell_O))
 
     def score(self, other_FO: Floats, members: Ordered) -> None:
         """Normal scores take the place of the values: of their ranks among the day's members.
 
         Φ⁻¹((below + ½ equal) / n), within the members' own extremes; NaN without members.
         """
-        days = len(members.counts) // len(other_FO)
-        begins = np.searchsorted(self.day_O, np.arange(days + 1))
+        begins = np.append(0, np.cumsum(self.count_D))
         for r, count in enumerate(members.counts):
-            f, day = divmod(r, days)
+            f, day = divmod(r, len(self.count_D))
             x_o = other_FO[f, begins[day] : begins[day + 1]]
             if not count:
                 x_o[:] = np.nan

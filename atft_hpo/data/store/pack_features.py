@@ -104,14 +104,7 @@ class _Builder:
         """Put every block of these columns into the file; returns what the columns hold."""
 
         def work(number: int) -> ColumnStatistics:
-            block = self.blocks[number]
-
-            def fill(f: int, x_DS: NDArray[np.float32]) -> None:
-                np.take(x_FR[f], block.place_DS, out=x_DS, mode="clip")
-
-            bits_FDS, found = normaliser(
-                columns, fill, block.first_day, block.members_D, block.stocks_D
-            )
+            bits_FDS, found = normaliser(columns, x_FR, self.blocks[number])
             self.file.put(number, columns.start, bits_FDS)
             return found
 

@@ -29,7 +29,7 @@ def test_files_hold_the_same_numbers(trained: Any, tmp_path: Path) -> None:
     assert json.loads(found.files.metrics.read_text()) == found.metrics
     daily = pl.read_parquet(found.files.daily)
     series = ["ic", "rank_ic", "return_gross", "return_net", "turnover", "pure_rank_ic"]
-    assert daily.columns == ["date", *series]
+    assert daily.columns == ["date", *series, "realised"]
     np.testing.assert_array_equal(daily["return_net"].to_numpy(), found.daily.return_net)
     page = found.files.report.read_text(encoding="utf-8")
     assert f"{found.metrics['sharpe']:.2f}" in page

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from atft_hpo.config.data_schema import PackConfig
+from atft_hpo.data.ingest.row_blocks import Block
 from atft_hpo.data.store.column_statistics import ColumnStatistics
 from atft_hpo.data.store.normalise import NORMALISERS, Normaliser
 from atft_hpo.data.store.panel import FeatureSpec
@@ -16,9 +17,11 @@ SPECS = [FeatureSpec(name=kind, family="f", normalisation=kind) for kind in NORM
 
 
 def statistics_of(x_FDN, first_day):
-    days = np.full(x_FDN.shape[1], STOCKS)
-    fill = lambda f, out_DN: np.copyto(out_DN, x_FDN[f])  # noqa: E731
-    return Normaliser(SPECS, PackConfig())(range(FEATURES), fill, first_day, days, days)[1]
+    days = x_FDN.shape[1]
+    counts_D, place_DS = np.full(days, STOCKS), np.arange(days * STOCKS).reshape(days, STOCKS)
+    block = Block(first_day, counts_D, counts_D, place_DS, place_DS, days * STOCKS)
+    x_FR = np.pad(x_FDN.reshape(FEATURES, -1), ((0, 0), (0, 1)), constant_values=np.nan)
+    return Normaliser(SPECS, PackConfig())(range(FEATURES), x_FR, block)[1]
 
 
 @settings(max_examples=150, deadline=None)

@@ -9,6 +9,7 @@ from scipy.stats import median_abs_deviation
 from atft_hpo.config.data_schema import PackConfig
 from atft_hpo.data.array_statistics.ordered import Ordered
 from atft_hpo.data.array_statistics.ranks import normal_scores, score_table
+from atft_hpo.data.ingest.row_blocks import Block
 from atft_hpo.data.store.normalise import NORMALISERS, Normaliser, normalisation_of, scaled
 from atft_hpo.data.store.panel import FeatureSpec
 
@@ -110,11 +111,22 @@ def test_rank_gauss_is_invariant_to_monotone_maps(x):
     np.testing.assert_allclose(-found, normalised("rank_gauss", x, CLIP), atol=1e-6)
 
 
+def as_block(x_FDN, members_D, stocks_D):
+    """The values by place, slot after slot, then NaN; and the days as a block of them."""
+    features, days, slots = x_FDN.shape
+    none = days * slots
+    place_DS = np.arange(none).reshape(days, slots)
+    place_DS = np.where(np.arange(slots) < np.reshape(stocks_D, (-1, 1)), place_DS, none)
+    place_DS = place_DS[:, : max(stocks_D)]
+    block = Block(0, members_D, stocks_D, place_DS, np.zeros_like(place_DS), none)
+    return np.pad(x_FDN.reshape(features, none), ((0, 0), (0, 1)), constant_values=np.nan), block
+
+
 def block_of(kind_of_column, x_FDN, stocks_D, config):
     specs = [FeatureSpec(name=f"{i}", family="f", normalisation=kind) for i, kind in
              enumerate(kind_of_column)]  # fmt: skip
-    fill = lambda f, out_DN: np.copyto(out_DN, x_FDN[f])  # noqa: E731
-    return Normaliser(specs, config)(range(len(specs)), fill, 0, stocks_D, stocks_D)[0]
+    normalise = Normaliser(specs, config)
+    return normalise(range(len(specs)), *as_block(x_FDN, stocks_D, stocks_D))[0]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -164,14 +176,8 @@ def test_others_stand_where_they_would_among_members_who_do_not_notice(kind, see
     specs = [FeatureSpec(name="a", family="f", normalisation=kind)]
 
     def run(counts_D):
-        values_DN = np.where(np.arange(9) < counts_D[:, None], x_DN, np.nan)
         normalise = Normaliser(specs, PackConfig())
-        width = counts_D.max()
-
-        def fill(f, out_DN):
-            out_DN[:] = values_DN[:, :width]
-
-        bits, found = normalise(range(1), fill, 0, members_D, counts_D)
+        bits, found = normalise(range(1), *as_block(x_DN[None], members_D, counts_D))
         return bits[0].view(np.float16).astype(np.float32), found
 
     (whole, found), (alone, _) = run(stocks_D), run(members_D)

@@ -46,7 +46,7 @@ def test_one_row_per_epoch_and_day(paths: RunPaths) -> None:
     write_tables(paths, [report_of(0), report_of(1)])
     table = pl.read_parquet(paths.daily)
     series = ["ic", "rank_ic", "return_gross", "return_net", "turnover", "pure_rank_ic"]
-    assert table.columns == ["date", *series, "step"]
+    assert table.columns == ["date", "realised", *series, "step"]
     assert table["step"].to_list() == [2000] * 3 + [2001] * 3
     assert table["date"].dtype == pl.Date
     assert np.isnan(table["ic"].to_list()[1])
