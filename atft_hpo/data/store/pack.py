@@ -30,6 +30,8 @@ from atft_hpo.data.store.panel import (
     features_sha256,
 )
 from atft_hpo.data.store.store_files import staged_store, write_file
+from atft_hpo.data.store.suspicious_labels import mask_returns, mask_spans
+from atft_hpo.data.suspicious.table_findings import found_in_table
 from atft_hpo.errors import DataError
 from atft_hpo.paths import PanelPaths
 from atft_hpo.progress import Progress, silent
@@ -39,8 +41,9 @@ def pack_table(table: Path, out: Path, config: DataConfig, progress: Progress = 
     """Pack `table` (a Parquet file or a directory of them) into the store `out`, and open it.
 
     Columns: date, code, numeric features named `<family>__<name>`; optional sector, alive (in the
-    universe that day), close, target_{h}d, return_1d, traded_value (price × volume, for the
-    liquidity style), oracle__<part>. Labels are the target columns given, else derived from close.
+    universe that day), suspicious (the return since the stock's row before; where absent, judged
+    by its closes), close, target_{h}d, return_1d, traded_value (price × volume, for the liquidity
+    style), oracle__<part>. Labels are the target columns given, else derived from close.
     A row that is not alive has no features, and its label counts nowhere but in the result of a
     position still held.
 
@@ -84,6 +87,11 @@ def _write_market(
     close_DN = close_prices(rows, table)
     targets_DNQ = label_tensor(rows, table, close_DN, horizons, delay)
     returns_DN = known_returns(rows, table, close_DN, targets_DNQ[..., 0], delay)
+    found, suspicious_R = found_in_table(table, rows)
+    if config.suspicious_prices == "mask_label":
+        suspicious_DN = dense(rows, suspicious_R, missing=0) > 0
+        targets_DNQ = mask_spans(suspicious_DN, targets_DNQ, horizons, delay)
+        returns_DN = mask_returns(suspicious_DN, returns_DN)
     files = {
         paths.alive.name: write_file(paths.alive, [alive_DN]),
         paths.targets.name: write_file(paths.targets, [targets_DNQ]),
@@ -105,6 +113,7 @@ def _write_market(
         "closes_not_positive": int((close_R <= 0).sum()),
         "infinite_numbers": infinite,
         "ignored_columns": sorted(table.ignored),
+        "suspicious_prices": found.model_dump(mode="json") if found else None,
     }
 
 
