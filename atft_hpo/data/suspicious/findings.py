@@ -86,7 +86,8 @@ def find_suspicious(rows: PriceRows) -> tuple[SuspiciousPrices, Flags]:
     Extreme returns are not among them: some companies do lose nine tenths in a day, and to leave
     that out would flatter.
     """
-    undone, splits = reversals(rows), unadjusted_splits(rows)
+    undone = reversals(rows)
+    splits = unadjusted_splits(rows).without(np.concatenate([undone, undone + 1]))
     suspicious_R = np.zeros(len(rows.close_R), np.bool_)
     suspicious_R[np.concatenate([undone, undone + 1, splits.row_C])] = True
     extreme = extreme_returns(rows, np.flatnonzero(suspicious_R))

@@ -8,7 +8,8 @@ A real crash can end near half the price, too. What tells them apart:
 - the open is at the new level already, and the day goes on as any day (opens known only);
 - shares traded are ordinary: a split changes them by its ratio at most, news brings many times as
   much (volumes known only, in either convention: raw, or divided by the ratio);
-- the next days are at the new level, and calm.
+- the next days are at the new level, and calm. (Where they are back within four days, the way out
+  is told from the way back.)
 
 Below 2:1, where real moves are frequent, the limits are narrower; a market with daily price limits
 locks at open = close after such a jump, so a day without any move is no split; and closes alone
@@ -36,6 +37,8 @@ _VOLATILITY_RANGE = (0.01, 0.03)
 """Daily; what the tolerance is made from stays within."""
 _UNKNOWN_VOLATILITY = 0.03
 _DAYS_BEFORE, _DAYS_AFTER = 20, 5
+_LEFT_OVER = 0.2
+"""Of a step, in logarithms, when it is said to be taken back."""
 _LEAST_DAYS = 5
 """Returns that give a volatility."""
 _NORMAL_MEDIAN = 0.6745
@@ -63,6 +66,11 @@ class Splits:
     name_C: NDArray[np.str_]
     """New for old shares, such as 5:1 (price a fifth) or 1:10 (ten times the price)."""
 
+    def without(self, row_E: Ints) -> "Splits":
+        """Those at other rows."""
+        others_C = ~np.isin(self.row_C, row_E)
+        return Splits(self.row_C[others_C], self.name_C[others_C])
+
 
 def unadjusted_splits(rows: PriceRows) -> Splits:
     """Steps of a stock's price by a split's ratio that no adjustment took out."""
@@ -78,7 +86,26 @@ def unadjusted_splits(rows: PriceRows) -> Splits:
         is_split_C = _is_split(rows, row_C, market_C[part], _STEPS[nearest_C])
         found.append(row_C[is_split_C])
         names.append(_NAMES[nearest_C[is_split_C]])
-    return Splits(np.concatenate(found), np.concatenate(names))
+    return _with_way_out(rows, Splits(np.concatenate(found), np.concatenate(names)))
+
+
+def _with_way_out(rows: PriceRows, splits: Splits) -> Splits:
+    """The splits, and the steps that they take back: some days were quoted in another unit.
+
+    Those days are too few to look like a level of their own; what follows them does.
+    """
+    rows_C, names_C = [splits.row_C], [splits.name_C]
+    inverse_C = np.array([":".join(reversed(name.split(":"))) for name in splits.name_C.tolist()])
+    step_C = rows.log_returns[splits.row_C]
+    for days in range(2, _DAYS_AFTER):
+        out_C = splits.row_C - days
+        moves_CW = rows.around(rows.log_returns, splits.row_C, range(-days, 1))
+        back_C = np.abs(moves_CW.sum(axis=1)) <= _LEFT_OVER * np.abs(step_C)
+        back_C &= np.abs(moves_CW[:, 0] + step_C) <= _LEFT_OVER * np.abs(step_C)
+        rows_C.append(out_C[back_C])
+        names_C.append(inverse_C[back_C])
+    all_C, first = np.unique(np.concatenate(rows_C), return_index=True)
+    return Splits(all_C, np.concatenate(names_C)[first])
 
 
 def _market_moves(rows: PriceRows, stepped_R: Flags, row_C: Ints) -> Floats:

@@ -1,10 +1,15 @@
 """Runs of equal closes too long to be chance.
 
-A stock at 30 whose tick is 1 closes unchanged every third day, and five equal closes in a row say
-nothing; at 3,000 they do. Instead of asking for ticks, which adjusted prices no longer show, the
-stock's own habit is taken: p, the share of changed closes that are followed by an unchanged one,
-in the rows around. A run of L equal closes then has the chance p^(L − 1), and is suspicious below
-MOST_LIKELY. (A run counts once in p, however long: a stale stock does not excuse itself.)
+A stock at 30 whose tick is 1 closes unchanged every other day, and five equal closes in a row say
+nothing; at 3,000 they do. A run of L equal closes is suspicious where its chance, p^(L − 1), is
+below MOST_LIKELY. p, the chance that a close repeats, is the larger of two, from the stock's rows
+around the run (the run itself left out, so that a stale stock does not excuse itself):
+
+- habit: the share of changed closes that are followed by an unchanged one;
+- tick over price: a walk of daily volatility σ stays within a tick τ, day after day, with
+  exp(−π²σ² / 2(τ + 1.165σ)²), the decay of diffusion between two absorbing ends, which lie further
+  apart for a walk in steps (Siegmund 1979), and never more often than τ / (σ √2π). τ is the
+  smallest change of the close seen, relative to the run's, since adjusted prices hide their tick.
 """
 
 from dataclasses import dataclass
@@ -18,8 +23,12 @@ LEAST_ROWS = 5
 MOST_LIKELY = 1e-6
 """Chance above which a run is natural."""
 _ROWS_AROUND = 250
+"""On each side."""
 _PRIOR_ROWS = 10
 """The whole table's habit counts as much as so many rows of the stock."""
+_BARRIER_SHIFT = 2 * 0.5826
+_CHUNK = 10_000
+"""Runs looked at together."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +42,14 @@ class StaleRuns:
 
 
 def stale_runs(rows: PriceRows) -> StaleRuns:
-    """Runs of at least LEAST_ROWS equal closes that the stock's own habit does not explain."""
+    """Runs of at least LEAST_ROWS equal closes that neither habit nor tick explains."""
     begin, repeats = _runs(rows)
     long = repeats >= LEAST_ROWS - 1
     begin, repeats = begin[long], repeats[long]
-    log_chance = repeats * np.log(_habit(rows, begin, repeats))
-    odd = log_chance <= np.log(MOST_LIKELY)
-    return StaleRuns(begin[odd] - 1, repeats[odd] + 1)
+    for chance in (_habit, _within_tick):  # the second is dear: of what the first leaves
+        odd = chance(rows, begin, repeats) ** repeats <= MOST_LIKELY
+        begin, repeats = begin[odd], repeats[odd]
+    return StaleRuns(begin - 1, repeats + 1)
 
 
 def _runs(rows: PriceRows) -> tuple[Ints, Ints]:
@@ -50,7 +60,7 @@ def _runs(rows: PriceRows) -> tuple[Ints, Ints]:
 
 
 def _habit(rows: PriceRows, begin: Ints, repeats: Ints) -> Floats:
-    """p of each run, from the stock's rows around it, itself left out."""
+    """[C] share of changed closes around each run that an unchanged one follows."""
     changed_R = np.abs(rows.log_returns) > SAME_CLOSE
     stalls_R = np.zeros(len(changed_R), np.bool_)
     stalls_R[1:] = changed_R[:-1] & rows.unchanged[1:]
@@ -64,3 +74,36 @@ def _habit(rows: PriceRows, begin: Ints, repeats: Ints) -> Floats:
     stalls_C = stalls[stop] - stalls[start] - stalls_R[begin]
     p_C: Floats = (stalls_C + usual * _PRIOR_ROWS) / (changes_C + _PRIOR_ROWS)
     return np.minimum(p_C, 0.99)
+
+
+def _within_tick(rows: PriceRows, begin: Ints, repeats: Ints) -> Floats:
+    """[C] chance that a walk of the stock's volatility stays within its tick for another row."""
+    size_R = np.abs(rows.log_returns)
+    change_R = np.where(size_R > SAME_CLOSE, np.abs(np.diff(rows.close_R, prepend=np.nan)), np.inf)
+    parts = [np.empty(0)]
+    for first in range(0, len(begin), _CHUNK):
+        runs = slice(first, first + _CHUNK)
+        row_C, last_C = begin[runs], begin[runs] + repeats[runs] - 1
+        size_CW = _beside(rows, size_R, row_C, last_C)
+        known_C = np.isfinite(size_CW).sum(axis=1)
+        square_C = np.nansum(size_CW**2, axis=1) / np.maximum(known_C, 1)
+        change_CW = np.nan_to_num(_beside(rows, change_R, row_C, last_C), nan=np.inf, posinf=np.inf)
+        tick_C = change_CW.min(axis=1) / rows.close_R[row_C]
+        parts.append(_staying(square_C / tick_C**2))
+    return np.concatenate(parts)
+
+
+def _beside(rows: PriceRows, value_R: Floats, row_C: Ints, last_C: Ints) -> Floats:
+    """[C, W] values of the stock's rows before and after each run; NaN where it has no row."""
+    before_CW = rows.around(value_R, row_C, range(-_ROWS_AROUND, 0))
+    after_CW = rows.around(value_R, last_C, range(1, _ROWS_AROUND + 1))
+    return np.concatenate([before_CW, after_CW], axis=1)
+
+
+def _staying(square_C: Floats) -> Floats:
+    """[C] chance per row from the mean square return in ticks; 0 where there is none."""
+    # Rounding a walk of small steps σ gives single ticks, each with chance σ √(2/π).
+    sigma_C = np.minimum(square_C * np.sqrt(np.pi / 2), np.sqrt(square_C))
+    decay_C = np.exp(-((np.pi * sigma_C / (1 + _BARRIER_SHIFT * sigma_C)) ** 2) / 2)
+    most_C = 1 / np.maximum(sigma_C * np.sqrt(2 * np.pi), 1)
+    return np.where(sigma_C > 0, np.minimum(decay_C, most_C), 0.0)
