@@ -19,7 +19,7 @@ def reversals(rows: PriceRows) -> Ints:
     and out of it, are then wrong.
     """
     r_R = rows.log_returns
-    large = np.flatnonzero(np.abs(np.expm1(r_R)) > LARGE_RETURN)
+    large = np.flatnonzero((r_R > np.log1p(LARGE_RETURN)) | (r_R < np.log1p(-LARGE_RETURN)))
     large = large[large + 1 < len(r_R)]
     undone = np.abs(r_R[large] + r_R[large + 1]) <= (1 - RECOVERED_SHARE) * np.abs(r_R[large])
     return large[undone]

@@ -21,6 +21,8 @@ from atft_hpo.data.suspicious.thin_days import ThinDays, thin_days
 
 WORST = 5
 """Examples kept of each kind."""
+_LARGEST = 700.0
+"""Of a log return whose size is told: beyond, its exponential is infinite."""
 
 
 class _Record(BaseModel):
@@ -110,7 +112,7 @@ def _returns(rows: PriceRows, row_C: Ints, notes: Sequence[str] | None = None) -
         count=len(row_C),
         share=len(row_C) / len(rows.close_R),
         worst=tuple(
-            _example(rows, row_C[c], np.expm1(r_C[c]), notes[c] if notes else "")
+            _example(rows, row_C[c], np.expm1(min(r_C[c], _LARGEST)), notes[c] if notes else "")
             for c in np.argsort(-np.abs(r_C), kind="stable")[:WORST]
         ),
     )

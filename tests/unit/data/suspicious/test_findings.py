@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from atft_hpo.data.suspicious.findings import SplitDay, SuspiciousPrices, find_suspicious
 
@@ -76,6 +77,32 @@ def test_untrusted_returns_are_those_of_bad_prints_and_splits(spoilt):
 
 def test_findings_survive_json(found):
     assert SuspiciousPrices.model_validate_json(found.model_dump_json()) == found
+
+
+PRICES = arrays(
+    np.float64,
+    st.tuples(st.integers(1, 40), st.integers(1, 4)),
+    elements=st.floats(1e-9, 1e12) | st.sampled_from([1.0, 2.0, 5.0, np.nan]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(PRICES, st.integers(0, 10_000))
+def test_any_prices_give_findings_that_are_finite_and_bounded(walks, prices, seed):
+    days, stocks = prices.shape
+    market = walks(days=days, stocks=stocks, seed=seed)
+    market.close_DN = np.where(np.isnan(prices).all(), 1.0, prices)
+    market.volume_DN[market.volume_DN < 5e4] = 0
+    market.volume_DN[market.volume_DN > 2e5] = np.nan
+    for closes_only in (False, True):
+        rows = market.rows(closes_only)
+        found, suspicious_R = find_suspicious(rows)
+        assert SuspiciousPrices.model_validate_json(found.model_dump_json()) == found
+        assert len(suspicious_R) == len(rows.close_R)
+        assert not suspicious_R[rows.starts[:-1][np.diff(rows.starts) > 0]].any()
+        findings = [finding for kind in KINDS if (finding := getattr(found, kind)) is not None]
+        assert all(0 <= finding.share <= 1 for finding in findings)
+        assert all(len(finding.worst) == min(finding.count, 5) for finding in findings)
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
