@@ -91,12 +91,12 @@ def find_suspicious(rows: PriceRows) -> tuple[SuspiciousPrices, Flags]:
     undone = reversals(rows)
     splits = unadjusted_splits(rows).without(np.concatenate([undone, undone + 1]))
     suspicious_R = np.zeros(len(rows.close_R), np.bool_)
-    suspicious_R[np.concatenate([undone, undone + 1, splits.row_C])] = True
+    suspicious_R[np.concatenate([undone, undone + 1, splits.row_M])] = True
     extreme = extreme_returns(rows, np.flatnonzero(suspicious_R))
     untraded = None if rows.volume_R is None else _returns(rows, untraded_changes(rows))
     found = SuspiciousPrices(
         reversals=_returns(rows, undone),
-        unadjusted_splits=_returns(rows, splits.row_C, splits.name_C.tolist()),
+        unadjusted_splits=_returns(rows, splits.row_M, splits.name_M.tolist()),
         split_days=_split_days(rows, splits),
         extreme_returns=_returns(rows, extreme),
         thin_days=_days(rows, thin_days(rows)),
@@ -106,14 +106,14 @@ def find_suspicious(rows: PriceRows) -> tuple[SuspiciousPrices, Flags]:
     return found, suspicious_R
 
 
-def _returns(rows: PriceRows, row_C: Ints, notes: Sequence[str] | None = None) -> Finding:
-    r_C = rows.log_returns[row_C]
+def _returns(rows: PriceRows, row_M: Ints, notes: Sequence[str] | None = None) -> Finding:
+    r_M = rows.log_returns[row_M]
     return Finding(
-        count=len(row_C),
-        share=len(row_C) / len(rows.close_R),
+        count=len(row_M),
+        share=len(row_M) / len(rows.close_R),
         worst=tuple(
-            _example(rows, row_C[c], np.expm1(min(r_C[c], _LARGEST)), notes[c] if notes else "")
-            for c in np.argsort(-np.abs(r_C), kind="stable")[:WORST]
+            _example(rows, row_M[c], np.expm1(min(r_M[c], _LARGEST)), notes[c] if notes else "")
+            for c in np.argsort(-np.abs(r_M), kind="stable")[:WORST]
         ),
     )
 
@@ -125,7 +125,7 @@ def _example(rows: PriceRows, row: int, size: float, note: str = "") -> Example:
 
 
 def _split_days(rows: PriceRows, splits: Splits) -> tuple[SplitDay, ...]:
-    cells = list(zip(rows.day_R[splits.row_C].tolist(), splits.name_C.tolist(), strict=True))
+    cells = list(zip(rows.day_R[splits.row_M].tolist(), splits.name_M.tolist(), strict=True))
     counts = Counter(sorted(cells))
     most = sorted(counts, key=lambda cell: -counts[cell])[:WORST]
     return tuple(
@@ -135,16 +135,16 @@ def _split_days(rows: PriceRows, splits: Splits) -> tuple[SplitDay, ...]:
 
 
 def _days(rows: PriceRows, days: ThinDays) -> Finding:
-    order = np.argsort(-days.missing_C, kind="stable")[:WORST]
+    order = np.argsort(-days.missing_M, kind="stable")[:WORST]
     return Finding(
-        count=len(days.day_C),
-        share=len(days.day_C) / len(rows.dates),
+        count=len(days.day_M),
+        share=len(days.day_M) / len(rows.dates),
         worst=tuple(
             Example(
-                date=str(rows.dates[days.day_C[c]]),
+                date=str(rows.dates[days.day_M[c]]),
                 code=None,
-                size=round(float(days.missing_C[c]), 6),
-                note=str(days.reason_C[c]),
+                size=round(float(days.missing_M[c]), 6),
+                note=str(days.reason_M[c]),
             )
             for c in order
         ),
@@ -152,9 +152,9 @@ def _days(rows: PriceRows, days: ThinDays) -> Finding:
 
 
 def _runs(rows: PriceRows, runs: StaleRuns) -> Finding:
-    order = np.argsort(-runs.rows_C, kind="stable")[:WORST]
+    order = np.argsort(-runs.rows_M, kind="stable")[:WORST]
     return Finding(
-        count=len(runs.first_C),
-        share=float(runs.rows_C.sum()) / len(rows.close_R),
-        worst=tuple(_example(rows, runs.first_C[c], runs.rows_C[c]) for c in order),
+        count=len(runs.first_M),
+        share=float(runs.rows_M.sum()) / len(rows.close_R),
+        worst=tuple(_example(rows, runs.first_M[c], runs.rows_M[c]) for c in order),
     )

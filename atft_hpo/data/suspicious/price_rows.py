@@ -4,7 +4,7 @@
     rows, row_R = PriceRows.of_closes(table_rows)   # a feature table's closes, and where they stood
 
 A row is a day with a known close; "the row before" is the stock's last known close, however many
-days ago.
+days ago. Letters here: R rows, M rows (or days, or runs) that are looked at, W rows around each.
 """
 
 from dataclasses import dataclass
@@ -87,25 +87,25 @@ class PriceRows:
         """[R] whether the close is that of the row before."""
         return np.abs(self.log_returns) <= SAME_CLOSE
 
-    def stock_of(self, row_C: Ints) -> Ints:
-        """[C] the stocks of some rows."""
-        return np.searchsorted(self.starts, row_C, side="right") - 1
+    def stock_of(self, row_M: Ints) -> Ints:
+        """[M] the stocks of some rows."""
+        return np.searchsorted(self.starts, row_M, side="right") - 1
 
-    def around(self, value_R: Floats, row_C: Ints, offsets: range) -> Floats:
-        """[C, W] values at row + offset; NaN where the stock has no such row."""
-        stock_C = self.stock_of(row_C)
-        row_CW = row_C[:, None] + np.array(offsets)
-        first_C, stop_C = self.starts[stock_C], self.starts[stock_C + 1]
-        inside_CW = (row_CW >= first_C[:, None]) & (row_CW < stop_C[:, None])
-        return np.where(inside_CW, value_R[np.where(inside_CW, row_CW, 0)], np.nan)
+    def around(self, value_R: Floats, row_M: Ints, offsets: range) -> Floats:
+        """[M, W] values at row + offset; NaN where the stock has no such row."""
+        stock_M = self.stock_of(row_M)
+        row_MW = row_M[:, None] + np.array(offsets)
+        first_M, stop_M = self.starts[stock_M], self.starts[stock_M + 1]
+        inside_MW = (row_MW >= first_M[:, None]) & (row_MW < stop_M[:, None])
+        return np.where(inside_MW, value_R[np.where(inside_MW, row_MW, 0)], np.nan)
 
 
-def row_medians(value_CW: Floats) -> Floats:
-    """[C] median of the known values of each row; NaN where none is known."""
-    ordered_CW = np.sort(value_CW, axis=1)  # NaN last
-    known_C = (~np.isnan(ordered_CW)).sum(axis=1)
-    low_C = np.maximum(known_C - 1, 0) // 2
-    high_C = np.minimum(known_C // 2, value_CW.shape[1] - 1)
-    each = np.arange(len(value_CW))
-    median_C: Floats = (ordered_CW[each, low_C] + ordered_CW[each, high_C]) / 2
-    return median_C
+def row_medians(value_MW: Floats) -> Floats:
+    """[M] median of the known values of each row; NaN where none is known."""
+    ordered_MW = np.sort(value_MW, axis=1)  # NaN last
+    known_M = (~np.isnan(ordered_MW)).sum(axis=1)
+    low_M = np.maximum(known_M - 1, 0) // 2
+    high_M = np.minimum(known_M // 2, value_MW.shape[1] - 1)
+    each = np.arange(len(value_MW))
+    median_M: Floats = (ordered_MW[each, low_M] + ordered_MW[each, high_M]) / 2
+    return median_M

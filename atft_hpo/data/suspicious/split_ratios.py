@@ -1,6 +1,6 @@
 """Splits that nobody adjusted for: prices that step by a split's ratio and stay there.
 
-    splits = unadjusted_splits(rows)      # splits.row_C, splits.name_C: "5:1" is five new for one
+    splits = unadjusted_splits(rows)      # splits.row_M, splits.name_M: "5:1" is five new for one
 
 A real crash can end near half the price, too. What tells them apart:
 
@@ -59,33 +59,33 @@ _TRADED_LIMITS = np.log([4.0, 8.0])
 
 @dataclass(frozen=True)
 class Splits:
-    """C steps by a split's ratio."""
+    """M steps by a split's ratio."""
 
-    row_C: Ints
+    row_M: Ints
     """First row at the new level, ascending."""
-    name_C: NDArray[np.str_]
+    name_M: NDArray[np.str_]
     """New for old shares, such as 5:1 (price a fifth) or 1:10 (ten times the price)."""
 
     def without(self, row_E: Ints) -> "Splits":
         """Those at other rows."""
-        others_C = ~np.isin(self.row_C, row_E)
-        return Splits(self.row_C[others_C], self.name_C[others_C])
+        others_M = ~np.isin(self.row_M, row_E)
+        return Splits(self.row_M[others_M], self.name_M[others_M])
 
 
 def unadjusted_splits(rows: PriceRows) -> Splits:
     """Steps of a stock's price by a split's ratio that no adjustment took out."""
     widest = _STEP_LIMITS[0] * _VOLATILITY_RANGE[1]
     stepped_R = np.abs(rows.log_returns) >= _NEAR_STEP - widest
-    candidate_C = np.flatnonzero(stepped_R)
-    market_C = _market_moves(rows, stepped_R, candidate_C)
+    candidate_M = np.flatnonzero(stepped_R)
+    market_M = _market_moves(rows, stepped_R, candidate_M)
     found, names = [np.empty(0, np.int64)], [np.empty(0, _NAMES.dtype)]
-    for first in range(0, len(candidate_C), _CHUNK):
+    for first in range(0, len(candidate_M), _CHUNK):
         part = slice(first, first + _CHUNK)
-        row_C = candidate_C[part]
-        nearest_C = _nearest(rows.log_returns[row_C] - market_C[part])
-        is_split_C = _is_split(rows, row_C, market_C[part], _STEPS[nearest_C])
-        found.append(row_C[is_split_C])
-        names.append(_NAMES[nearest_C[is_split_C]])
+        row_M = candidate_M[part]
+        nearest_M = _nearest(rows.log_returns[row_M] - market_M[part])
+        is_split_M = _is_split(rows, row_M, market_M[part], _STEPS[nearest_M])
+        found.append(row_M[is_split_M])
+        names.append(_NAMES[nearest_M[is_split_M]])
     return _with_way_out(rows, Splits(np.concatenate(found), np.concatenate(names)))
 
 
@@ -94,24 +94,24 @@ def _with_way_out(rows: PriceRows, splits: Splits) -> Splits:
 
     Those days are too few to look like a level of their own; what follows them does.
     """
-    rows_C, names_C = [splits.row_C], [splits.name_C]
-    inverse_C = np.array([":".join(reversed(name.split(":"))) for name in splits.name_C.tolist()])
-    step_C = rows.log_returns[splits.row_C]
+    rows_M, names_M = [splits.row_M], [splits.name_M]
+    inverse_M = np.array([":".join(reversed(name.split(":"))) for name in splits.name_M.tolist()])
+    step_M = rows.log_returns[splits.row_M]
     for days in range(2, _DAYS_AFTER):
-        out_C = splits.row_C - days
-        moves_CW = rows.around(rows.log_returns, splits.row_C, range(-days, 1))
-        back_C = np.abs(moves_CW.sum(axis=1)) <= _LEFT_OVER * np.abs(step_C)
-        back_C &= np.abs(moves_CW[:, 0] + step_C) <= _LEFT_OVER * np.abs(step_C)
-        rows_C.append(out_C[back_C])
-        names_C.append(inverse_C[back_C])
-    all_C, first = np.unique(np.concatenate(rows_C), return_index=True)
-    return Splits(all_C, np.concatenate(names_C)[first])
+        out_M = splits.row_M - days
+        moves_MW = rows.around(rows.log_returns, splits.row_M, range(-days, 1))
+        back_M = np.abs(moves_MW.sum(axis=1)) <= _LEFT_OVER * np.abs(step_M)
+        back_M &= np.abs(moves_MW[:, 0] + step_M) <= _LEFT_OVER * np.abs(step_M)
+        rows_M.append(out_M[back_M])
+        names_M.append(inverse_M[back_M])
+    all_M, first = np.unique(np.concatenate(rows_M), return_index=True)
+    return Splits(all_M, np.concatenate(names_M)[first])
 
 
-def _market_moves(rows: PriceRows, stepped_R: Flags, row_C: Ints) -> Floats:
-    """[C] median log return of the day over the stocks that did not step; 0 below _LEAST_DAYS."""
+def _market_moves(rows: PriceRows, stepped_R: Flags, row_M: Ints) -> Floats:
+    """[M] median log return of the day over the stocks that did not step; 0 below _LEAST_DAYS."""
     known_R = ~stepped_R & np.isfinite(rows.log_returns)
-    days, place_C = np.unique(rows.day_R[row_C], return_inverse=True)
+    days, place_M = np.unique(rows.day_R[row_M], return_inverse=True)
     wanted_D = np.zeros(len(rows.dates), np.bool_)
     wanted_D[days] = True
     near = np.flatnonzero(known_R & wanted_D[rows.day_R])
@@ -121,61 +121,61 @@ def _market_moves(rows: PriceRows, stepped_R: Flags, row_C: Ints) -> Floats:
         np.median(rows.log_returns[near[start:stop]]) if stop - start >= _LEAST_DAYS else 0.0
         for start, stop in bounds.T
     ]
-    return np.array(moves, np.float64)[place_C]
+    return np.array(moves, np.float64)[place_M]
 
 
-def _nearest(step_C: Floats) -> Ints:
-    """[C] the ratio nearest to each step."""
+def _nearest(step_M: Floats) -> Ints:
+    """[M] the ratio nearest to each step."""
     order = np.argsort(_STEPS)
     middle = (_STEPS[order][1:] + _STEPS[order][:-1]) / 2
-    return order[np.searchsorted(middle, step_C)]
+    return order[np.searchsorted(middle, step_M)]
 
 
-def _is_split(rows: PriceRows, row_C: Ints, market_C: Floats, ratio_C: Floats) -> Flags:
-    """[C] whether everything that is known speaks for a split; what is unknown is passed over."""
-    far_C = (np.abs(ratio_C) >= _FAR_STEP - 1e-9).astype(np.int64)
-    volatility_C = np.clip(_volatility(rows, row_C), *_VOLATILITY_RANGE)
-    tolerance_C = _STEP_LIMITS[far_C] * volatility_C
-    step_C = rows.log_returns[row_C] - market_C - ratio_C
-    is_split_C: Flags = np.abs(step_C) <= tolerance_C
-    is_split_C &= _stays(rows, row_C, ratio_C, far_C)
+def _is_split(rows: PriceRows, row_M: Ints, market_M: Floats, ratio_M: Floats) -> Flags:
+    """[M] whether everything that is known speaks for a split; what is unknown is passed over."""
+    far_M = (np.abs(ratio_M) >= _FAR_STEP - 1e-9).astype(np.int64)
+    volatility_M = np.clip(_volatility(rows, row_M), *_VOLATILITY_RANGE)
+    tolerance_M = _STEP_LIMITS[far_M] * volatility_M
+    step_M = rows.log_returns[row_M] - market_M - ratio_M
+    is_split_M: Flags = np.abs(step_M) <= tolerance_M
+    is_split_M &= _stays(rows, row_M, ratio_M, far_M)
     if rows.open_R is None:
-        is_split_C &= far_C == 1
-        return is_split_C
-    day_C = np.log(rows.close_R[row_C] / rows.open_R[row_C])
-    is_split_C &= ~(np.abs(step_C - day_C) > tolerance_C)
-    is_split_C &= (far_C == 1) | (day_C != 0)
+        is_split_M &= far_M == 1
+        return is_split_M
+    day_M = np.log(rows.close_R[row_M] / rows.open_R[row_M])
+    is_split_M &= ~(np.abs(step_M - day_M) > tolerance_M)
+    is_split_M &= (far_M == 1) | (day_M != 0)
     if rows.volume_R is not None:
-        surge_C = _log_traded(rows, row_C) - np.maximum(-ratio_C, 0)
-        is_split_C &= ~(surge_C > _TRADED_LIMITS[far_C])
-    return is_split_C
+        surge_M = _log_traded(rows, row_M) - np.maximum(-ratio_M, 0)
+        is_split_M &= ~(surge_M > _TRADED_LIMITS[far_M])
+    return is_split_M
 
 
-def _volatility(rows: PriceRows, row_C: Ints) -> Floats:
-    """[C] robust daily volatility of the days before; of those after where few are before."""
+def _volatility(rows: PriceRows, row_M: Ints) -> Floats:
+    """[M] robust daily volatility of the days before; of those after where few are before."""
     size_R = np.abs(rows.log_returns)
-    before_CW = rows.around(size_R, row_C, range(-_DAYS_BEFORE, 0))
-    after_CW = rows.around(size_R, row_C, range(1, _DAYS_BEFORE + 1))
-    few_C = np.isfinite(before_CW).sum(axis=1) < _LEAST_DAYS
-    known_CW = np.where(few_C[:, None], after_CW, before_CW)
-    return np.nan_to_num(row_medians(known_CW) / _NORMAL_MEDIAN, nan=_UNKNOWN_VOLATILITY)
+    before_MW = rows.around(size_R, row_M, range(-_DAYS_BEFORE, 0))
+    after_MW = rows.around(size_R, row_M, range(1, _DAYS_BEFORE + 1))
+    few_M = np.isfinite(before_MW).sum(axis=1) < _LEAST_DAYS
+    known_MW = np.where(few_M[:, None], after_MW, before_MW)
+    return np.nan_to_num(row_medians(known_MW) / _NORMAL_MEDIAN, nan=_UNKNOWN_VOLATILITY)
 
 
-def _stays(rows: PriceRows, row_C: Ints, ratio_C: Floats, far_C: Ints) -> Flags:
-    """[C] whether the days after are at the new level, and calm; so where there are none yet."""
-    volatility_C = np.maximum(_volatility(rows, row_C), _VOLATILITY_RANGE[0])
-    after_CW = rows.around(rows.log_returns, row_C, range(1, _DAYS_AFTER + 1))
-    drift_C = row_medians(np.cumsum(after_CW, axis=1))
-    size_C = row_medians(np.abs(after_CW)) / _NORMAL_MEDIAN
-    back_C = np.abs(drift_C) > np.abs(ratio_C) / 2
-    wild_C = size_C > _CALM_LIMITS[far_C] * volatility_C
-    wild_C |= np.abs(after_CW[:, 0]) > _NEXT_LIMITS[far_C] * volatility_C
-    return ~back_C & ~wild_C
+def _stays(rows: PriceRows, row_M: Ints, ratio_M: Floats, far_M: Ints) -> Flags:
+    """[M] whether the days after are at the new level, and calm; so where there are none yet."""
+    volatility_M = np.maximum(_volatility(rows, row_M), _VOLATILITY_RANGE[0])
+    after_MW = rows.around(rows.log_returns, row_M, range(1, _DAYS_AFTER + 1))
+    drift_M = row_medians(np.cumsum(after_MW, axis=1))
+    size_M = row_medians(np.abs(after_MW)) / _NORMAL_MEDIAN
+    back_M = np.abs(drift_M) > np.abs(ratio_M) / 2
+    wild_M = size_M > _CALM_LIMITS[far_M] * volatility_M
+    wild_M |= np.abs(after_MW[:, 0]) > _NEXT_LIMITS[far_M] * volatility_M
+    return ~back_M & ~wild_M
 
 
-def _log_traded(rows: PriceRows, row_C: Ints) -> Floats:
-    """[C] ln(shares traded / median of the days before with a trade); NaN where unknown."""
+def _log_traded(rows: PriceRows, row_M: Ints) -> Floats:
+    """[M] ln(shares traded / median of the days before with a trade); NaN where unknown."""
     assert rows.volume_R is not None
     traded_R = np.where(rows.volume_R > 0, rows.volume_R, np.nan)
-    before_CW = rows.around(traded_R, row_C, range(-_DAYS_BEFORE, 0))
-    return np.log(traded_R[row_C] / row_medians(before_CW))
+    before_MW = rows.around(traded_R, row_M, range(-_DAYS_BEFORE, 0))
+    return np.log(traded_R[row_M] / row_medians(before_MW))

@@ -33,11 +33,11 @@ _CHUNK = 10_000
 
 @dataclass(frozen=True)
 class StaleRuns:
-    """C runs, in the order of rows."""
+    """M runs, in the order of rows."""
 
-    first_C: Ints
+    first_M: Ints
     """First row of each run."""
-    rows_C: Ints
+    rows_M: Ints
     """Its length: equal closes, the first included."""
 
 
@@ -60,7 +60,7 @@ def _runs(rows: PriceRows) -> tuple[Ints, Ints]:
 
 
 def _habit(rows: PriceRows, begin: Ints, repeats: Ints) -> Floats:
-    """[C] share of changed closes around each run that an unchanged one follows."""
+    """[M] share of changed closes around each run that an unchanged one follows."""
     changed_R = np.abs(rows.log_returns) > SAME_CLOSE
     stalls_R = np.zeros(len(changed_R), np.bool_)
     stalls_R[1:] = changed_R[:-1] & rows.unchanged[1:]
@@ -70,40 +70,40 @@ def _habit(rows: PriceRows, begin: Ints, repeats: Ints) -> Floats:
     stock = rows.stock_of(begin)
     start = np.maximum(begin - _ROWS_AROUND, rows.starts[stock])
     stop = np.minimum(begin + repeats + _ROWS_AROUND, rows.starts[stock + 1])
-    changes_C = changes[stop] - changes[start]
-    stalls_C = stalls[stop] - stalls[start] - stalls_R[begin]
-    p_C: Floats = (stalls_C + usual * _PRIOR_ROWS) / (changes_C + _PRIOR_ROWS)
-    return np.minimum(p_C, 0.99)
+    changes_M = changes[stop] - changes[start]
+    stalls_M = stalls[stop] - stalls[start] - stalls_R[begin]
+    p_M: Floats = (stalls_M + usual * _PRIOR_ROWS) / (changes_M + _PRIOR_ROWS)
+    return np.minimum(p_M, 0.99)
 
 
 def _within_tick(rows: PriceRows, begin: Ints, repeats: Ints) -> Floats:
-    """[C] chance that a walk of the stock's volatility stays within its tick for another row."""
+    """[M] chance that a walk of the stock's volatility stays within its tick for another row."""
     size_R = np.abs(rows.log_returns)
     change_R = np.where(size_R > SAME_CLOSE, np.abs(np.diff(rows.close_R, prepend=np.nan)), np.inf)
     parts = [np.empty(0)]
     for first in range(0, len(begin), _CHUNK):
         runs = slice(first, first + _CHUNK)
-        row_C, last_C = begin[runs], begin[runs] + repeats[runs] - 1
-        size_CW = _beside(rows, size_R, row_C, last_C)
-        known_C = np.isfinite(size_CW).sum(axis=1)
-        square_C = np.nansum(size_CW**2, axis=1) / np.maximum(known_C, 1)
-        change_CW = np.nan_to_num(_beside(rows, change_R, row_C, last_C), nan=np.inf, posinf=np.inf)
-        tick_C = change_CW.min(axis=1) / rows.close_R[row_C]
-        parts.append(_staying(square_C / tick_C**2))
+        row_M, last_M = begin[runs], begin[runs] + repeats[runs] - 1
+        size_MW = _beside(rows, size_R, row_M, last_M)
+        known_M = np.isfinite(size_MW).sum(axis=1)
+        square_M = np.nansum(size_MW**2, axis=1) / np.maximum(known_M, 1)
+        change_MW = np.nan_to_num(_beside(rows, change_R, row_M, last_M), nan=np.inf, posinf=np.inf)
+        tick_M = change_MW.min(axis=1) / rows.close_R[row_M]
+        parts.append(_staying(square_M / tick_M**2))
     return np.concatenate(parts)
 
 
-def _beside(rows: PriceRows, value_R: Floats, row_C: Ints, last_C: Ints) -> Floats:
-    """[C, W] values of the stock's rows before and after each run; NaN where it has no row."""
-    before_CW = rows.around(value_R, row_C, range(-_ROWS_AROUND, 0))
-    after_CW = rows.around(value_R, last_C, range(1, _ROWS_AROUND + 1))
-    return np.concatenate([before_CW, after_CW], axis=1)
+def _beside(rows: PriceRows, value_R: Floats, row_M: Ints, last_M: Ints) -> Floats:
+    """[M, W] values of the stock's rows before and after each run; NaN where it has no row."""
+    before_MW = rows.around(value_R, row_M, range(-_ROWS_AROUND, 0))
+    after_MW = rows.around(value_R, last_M, range(1, _ROWS_AROUND + 1))
+    return np.concatenate([before_MW, after_MW], axis=1)
 
 
-def _staying(square_C: Floats) -> Floats:
-    """[C] chance per row from the mean square return in ticks; 0 where there is none."""
+def _staying(square_M: Floats) -> Floats:
+    """[M] chance per row from the mean square return in ticks; 0 where there is none."""
     # Rounding a walk of small steps σ gives single ticks, each with chance σ √(2/π).
-    sigma_C = np.minimum(square_C * np.sqrt(np.pi / 2), np.sqrt(square_C))
-    decay_C = np.exp(-((np.pi * sigma_C / (1 + _BARRIER_SHIFT * sigma_C)) ** 2) / 2)
-    most_C = 1 / np.maximum(sigma_C * np.sqrt(2 * np.pi), 1)
-    return np.where(sigma_C > 0, np.minimum(decay_C, most_C), 0.0)
+    sigma_M = np.minimum(square_M * np.sqrt(np.pi / 2), np.sqrt(square_M))
+    decay_M = np.exp(-((np.pi * sigma_M / (1 + _BARRIER_SHIFT * sigma_M)) ** 2) / 2)
+    most_M = 1 / np.maximum(sigma_M * np.sqrt(2 * np.pi), 1)
+    return np.where(sigma_M > 0, np.minimum(decay_M, most_M), 0.0)

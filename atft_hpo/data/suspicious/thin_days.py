@@ -24,10 +24,10 @@ MOST = 0.5
 class ThinDays:
     """Days, ascending, each with one reason."""
 
-    day_C: Ints
-    missing_C: Floats
+    day_M: Ints
+    missing_M: Floats
     """Share of the count around that is missing."""
-    reason_C: NDArray[np.str_]
+    reason_M: NDArray[np.str_]
     """"no rows", "no trades" or "closes unchanged"."""
 
 

@@ -12,8 +12,8 @@ DAY, STOCK = 70, 4
 def named(rows):
     """(day, stock, ratio) of each split."""
     splits = unadjusted_splits(rows)
-    days, stocks = rows.day_R[splits.row_C], rows.stock_of(splits.row_C)
-    return list(zip(days.tolist(), stocks.tolist(), splits.name_C.tolist(), strict=True))
+    days, stocks = rows.day_R[splits.row_M], rows.stock_of(splits.row_M)
+    return list(zip(days.tolist(), stocks.tolist(), splits.name_M.tolist(), strict=True))
 
 
 def planted(walks, new=5, old=1, raw_volume=True, **kind):

@@ -9,8 +9,8 @@ from atft_hpo.data.suspicious.stale_runs import stale_runs
 def found(rows):
     """(first day, stock, rows) of each run."""
     runs = stale_runs(rows)
-    stocks = rows.stock_of(runs.first_C)
-    return list(zip(rows.day_R[runs.first_C].tolist(), stocks.tolist(), runs.rows_C, strict=True))
+    stocks = rows.stock_of(runs.first_M)
+    return list(zip(rows.day_R[runs.first_M].tolist(), stocks.tolist(), runs.rows_M, strict=True))
 
 
 def ticked(walks, price, tick=1.0, **kind):

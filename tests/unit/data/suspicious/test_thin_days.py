@@ -8,7 +8,7 @@ from atft_hpo.data.suspicious.thin_days import thin_days
 
 def found(rows):
     days = thin_days(rows)
-    return list(zip(days.day_C.tolist(), days.missing_C.round(3), days.reason_C, strict=True))
+    return list(zip(days.day_M.tolist(), days.missing_M.round(3), days.reason_M, strict=True))
 
 
 @pytest.fixture
