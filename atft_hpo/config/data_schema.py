@@ -72,6 +72,9 @@ class DataConfig(Section):
     """Families divided by the day's cross-sectional scale only, and decomposed by FAN and SAN."""
     rank_families: tuple[str, ...] = ("ranks",)
     """Families mapped to normal scores per day (rank-gauss); all others: robust z, winsorised."""
+    suspicious_prices: Literal["keep", "mask_label"] = "keep"
+    """`mask_label`: labels and daily returns over a bad print or an unadjusted split are missing.
+    `panel describe` lists them, and other suspicious prices, either way."""
     synthetic: SyntheticConfig = SyntheticConfig()
     features: FeaturesConfig = FeaturesConfig()
     pack: PackConfig = PackConfig()

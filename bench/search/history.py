@@ -45,7 +45,9 @@ def report_of(
     phase: int, epoch: int, done: int, total: int, skill: float, rng: np.random.Generator
 ) -> EpochReport:
     """An epoch such as training reports, of the size it has there."""
-    series = (0.01 * skill + 0.006 * rng.standard_normal((6, DAYS))).astype(np.float32)
+    ic, rank, gross, net, turnover, pure = (
+        0.01 * skill + 0.006 * rng.standard_normal((6, DAYS))
+    ).astype(np.float32)
     dates_D = np.arange("2024-01-01", DAYS, dtype="datetime64[D]")
     metrics = dict(
         zip([f"metric_{i}" for i in range(METRICS)], rng.standard_normal(METRICS), strict=True)
@@ -56,7 +58,7 @@ def report_of(
         epochs_total=total, metrics=metrics, value=30 * skill, smoothed=30 * skill,
         train={f"loss_{i}": 0.1 * i for i in range(24)}, modules=("fan", "graph", "san"),
         seconds=60.0, validation_seconds=4.0, samples_per_second=1e5, eta_seconds=600.0,
-        daily=DailySeries(dates_D, *series, dates_D),
+        daily=DailySeries(dates_D, ic, rank, gross, net, turnover, pure, dates_D),
     )  # fmt: skip
 
 

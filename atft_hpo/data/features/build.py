@@ -4,11 +4,12 @@
     for doc in catalogue(config.data.features): print(doc.name, doc.formula)
 
 `prices.py` says what the input must be. Output: a directory of part-*.parquet with columns date,
-code, sector (if any), alive, tradable, close (adjusted), traded_value (for style exposures, not a
-feature)
-and float32 features `<family>__<name>`, sorted by (code, date). Every feature at day t reads days
-≤ t only; windows run over a stock's own rows and give null until they are full; no value is
-infinite. Nothing is normalised: the panel store does.
+code, sector (if any), alive, tradable, suspicious (the return since the row before is not to be
+trusted), close (adjusted), traded_value (for style exposures, not a feature) and float32 features
+`<family>__<name>`, sorted by (code, date); what looks wrong in the prices stands in the metadata
+of the first file. Every feature at day t reads days ≤ t only; windows run over a stock's own rows
+and give null until they are full; no value is infinite. Nothing is normalised: the panel store
+does.
 
 Work goes by pieces of whole stocks, so memory does not grow with features times rows; quantities
 that are ranked across the market are computed ahead and kept, one float32 a row.
@@ -37,6 +38,8 @@ from atft_hpo.data.features.families import features_of
 from atft_hpo.data.features.families.kind import Feature
 from atft_hpo.data.features.families.price_history import Block, History
 from atft_hpo.data.ingest.prices import Prices, read_prices
+from atft_hpo.data.suspicious.findings import SuspiciousPrices
+from atft_hpo.data.suspicious.table_findings import found_in_prices, with_findings
 from atft_hpo.errors import DataError, VolumeError
 from atft_hpo.progress import Progress, silent
 
@@ -69,7 +72,8 @@ def build_features(
     if out.exists():
         raise DataError(f"{out}: exists already; remove it or give another place")
     prices = read_prices(source, config.universe_column, progress)
-    builder = _Builder(prices, features_of(config, bool(prices.sector_names)))
+    found, suspicious_R = found_in_prices(prices, progress)
+    builder = _Builder(prices, features_of(config, bool(prices.sector_names)), found, suspicious_R)
     if not prices.sector_names:
         progress("no sector column: features relative to the sector are left out")
     with _staged(out) as stage, ThreadPoolExecutor(threads or min(os.cpu_count() or 1, 8)) as pool:
@@ -88,10 +92,17 @@ def _part(number: int) -> str:
 class _Builder:
     """Computes features of pieces: ranges of stocks."""
 
-    def __init__(self, prices: Prices, features: Sequence[Feature]) -> None:
+    def __init__(
+        self,
+        prices: Prices,
+        features: Sequence[Feature],
+        found: SuspiciousPrices,
+        suspicious_R: NDArray[np.bool_],
+    ) -> None:
         self.pieces = list(_pieces(np.diff(prices.starts)))
         self._prices = prices
         self._features = features
+        self._found, self._suspicious_R = found, suspicious_R
         self._benchmarks: Benchmarks = benchmarks(prices)
         self._ranks: dict[str, _Floats] = {}
 
@@ -114,7 +125,7 @@ class _Builder:
         """Write the table of a piece of stocks."""
         prices, history = self._prices, self._history(piece)
         rows = slice(prices.starts[piece.start], prices.starts[piece.stop])
-        columns = _key_columns(prices, piece, rows)
+        columns = _key_columns(prices, self._suspicious_R, piece, rows)
         for feature in self._features:
             if feature.kind.ranked:
                 values = self._ranks[feature.name][rows]
@@ -123,6 +134,8 @@ class _Builder:
             columns[feature.name] = _finite(values)
         texts = [name for name in ("code", "sector") if name in columns]
         table = pa.table(columns)
+        if piece.start == 0:
+            table = with_findings(table, self._found)
         pq.write_table(
             table, path, compression="none", use_dictionary=texts, write_statistics=False
         )
@@ -174,7 +187,9 @@ def _pieces(lengths: NDArray[np.int64]) -> Iterator[range]:
     yield range(start, len(lengths))
 
 
-def _key_columns(prices: Prices, piece: range, rows: slice) -> dict[str, pa.Array]:
+def _key_columns(
+    prices: Prices, suspicious_R: NDArray[np.bool_], piece: range, rows: slice
+) -> dict[str, pa.Array]:
     lengths = np.diff(prices.starts[piece.start : piece.stop + 1])
     stock = np.repeat(np.arange(len(piece), dtype=np.int32), lengths)
     columns = {
@@ -185,6 +200,7 @@ def _key_columns(prices: Prices, piece: range, rows: slice) -> dict[str, pa.Arra
         columns["sector"] = _texts(prices.sector_R[rows], prices.sector_names)
     columns["alive"] = pa.array(prices.alive_R[rows])
     columns["tradable"] = pa.array(prices.tradable_R[rows])
+    columns["suspicious"] = pa.array(suspicious_R[rows])
     columns["close"] = pa.array(prices.close_R[rows])
     value_R = prices.traded_value_R[rows]
     columns["traded_value"] = pa.array(value_R, mask=~np.isfinite(value_R))

@@ -45,7 +45,9 @@ class Block:
     def others(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """[O] day and [O] slot of the stocks that are not in the universe, day by day."""
         slot_S = np.arange(self.place_DS.shape[1])
-        return np.nonzero((slot_S >= self.members_D[:, None]) & (slot_S < self.stocks_D[:, None]))
+        members_D1, stocks_D1 = self.members_D[:, None], self.stocks_D[:, None]
+        day_O, slot_O = np.nonzero((slot_S >= members_D1) & (slot_S < stocks_D1))
+        return day_O, slot_O
 
     def dense(self, x_FDS: NDArray[Any], kept: NDArray[np.int64], stocks: int) -> NDArray[Any]:
         """[D, N, F] of the features kept, from slots; cells without a row are 0."""

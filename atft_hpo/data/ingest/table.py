@@ -36,7 +36,7 @@ from atft_hpo.errors import DataError
 ORACLE_PREFIX = "oracle__"
 _TARGET = re.compile(r"target_(\d+)d")
 _NUMBERS = ("close", "return_1d", "traded_value")
-_FLAGS = ("alive", "tradable")
+_FLAGS = ("alive", "tradable", "suspicious")
 _RESERVED = ("date", "code", "sector", *_FLAGS, *_NUMBERS)
 
 
@@ -52,7 +52,7 @@ class Table:
     oracle: tuple[str, ...]
     """Parts of a synthetic market's true forecast, without their prefix."""
     optional: frozenset[str]
-    """Those of sector, alive, tradable, close, return_1d, traded_value that are there."""
+    """Those of sector, alive, tradable, suspicious, close, return_1d, traded_value there are."""
     ignored: tuple[str, ...]
     """Columns that are neither numeric nor known; reported in the manifest."""
 
@@ -82,6 +82,8 @@ class Rows:
     """In the universe that day; all where the table does not say."""
     tradable_R: NDArray[np.bool_]
     """Can be bought and sold at that day's close; all where the table does not say."""
+    suspicious_R: NDArray[np.bool_]
+    """The return since the row before is not to be trusted; none where the table does not say."""
     sector_names: tuple[str, ...]
     """Ascending; without "unknown"."""
     sector_R: NDArray[np.int32]
@@ -177,6 +179,7 @@ def _index(
         stock_R=stock_R,
         alive_R=columns.get("alive", all_true),
         tradable_R=columns.get("tradable", all_true),
+        suspicious_R=columns.get("suspicious", ~all_true),
         sector_names=sector_names,
         sector_R=sector_R,
         rows_of_file=rows_of_file,

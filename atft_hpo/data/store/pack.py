@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.ingest.table import ORACLE_PREFIX, Rows, Table, open_table, read_rows
 from atft_hpo.data.store.columns import infinite_error
-from atft_hpo.data.store.labels import close_prices, dense, known_returns, label_tensor
+from atft_hpo.data.store.labels import (
+    close_prices,
+    dense,
+    known_returns,
+    label_tensor,
+    next_tradable,
+)
 from atft_hpo.data.store.pack_features import write_features
 from atft_hpo.data.store.panel import (
     STORE_VERSION,
@@ -30,6 +36,8 @@ from atft_hpo.data.store.panel import (
     features_sha256,
 )
 from atft_hpo.data.store.store_files import staged_store, write_file
+from atft_hpo.data.store.suspicious_labels import mask_returns, mask_spans
+from atft_hpo.data.suspicious.table_findings import found_in_table
 from atft_hpo.errors import DataError
 from atft_hpo.paths import PanelPaths
 from atft_hpo.progress import Progress, silent
@@ -39,11 +47,12 @@ def pack_table(table: Path, out: Path, config: DataConfig, progress: Progress = 
     """Pack `table` (a Parquet file or a directory of them) into the store `out`, and open it.
 
     Columns: date, code, numeric features named `<family>__<name>`; optional sector, alive (in the
-    universe that day), tradable (at the day's close), close, target_{h}d, return_1d, traded_value
-    (price × volume, for the liquidity style), oracle__<part>. Labels are the target columns given,
-    else derived from close (`labels`). A row that is not alive has features, as the past of a stock
-    that enters the universe later, and its return counts for positions still held; nothing is
-    learned from it, and it is not scored.
+    universe that day), tradable (at the day's close), suspicious (the return since the stock's row
+    before; where absent, judged by its closes), close, target_{h}d, return_1d, traded_value (price
+    × volume, for the liquidity style), oracle__<part>. Labels are the target columns given, else
+    derived from close (`labels`). A row that is not alive has features, as the past of a stock that
+    enters the universe later, and its return counts for positions still held; nothing is learned
+    from it, and it is not scored.
 
     Raises:
         DataError: the table cannot be used as it is; the text names column, date and count.
@@ -88,6 +97,13 @@ def _write_market(
         tradable_DN &= np.isfinite(close_DN)
     targets_DNQ = label_tensor(rows, table, close_DN, tradable_DN, horizons, delay)
     returns_DN = known_returns(rows, table, close_DN, targets_DNQ[..., 0], delay)
+    found, suspicious_R = found_in_table(table, rows)
+    if config.suspicious_prices == "mask_label":
+        suspicious_DN = dense(rows, suspicious_R, missing=0) > 0
+        targets_DNQ = mask_spans(
+            suspicious_DN, targets_DNQ, next_tradable(tradable_DN), horizons, delay
+        )
+        returns_DN = mask_returns(suspicious_DN, returns_DN)
     files = {
         paths.present.name: write_file(paths.present, [_present(rows)]),
         paths.alive.name: write_file(paths.alive, [alive_DN]),
@@ -113,6 +129,7 @@ def _write_market(
         "closes_not_positive": int((close_R <= 0).sum()),
         "infinite_numbers": infinite,
         "ignored_columns": sorted(table.ignored),
+        "suspicious_prices": found.model_dump(mode="json") if found else None,
     }
 
 

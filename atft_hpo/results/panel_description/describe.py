@@ -9,6 +9,8 @@ leak until explained. Nor is silence a proof of innocence: weak leaks pass, such
 full-period maximum in a market that falls throughout, where the maximum lies in the past.
 """
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
@@ -16,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from atft_hpo.config.data_schema import SplitConfig
 from atft_hpo.data.sampling.splits import Split, date_split
 from atft_hpo.data.store.panel import Panel
+from atft_hpo.data.suspicious.findings import SuspiciousPrices
 from atft_hpo.results.panel_description.feature_ic import daily_rank_ic, t_statistics
 
 LEAK_RANK_IC = 0.06
@@ -78,6 +81,10 @@ class PanelDescription(_Record):
     """Synthetic market: correlations are with what the true one-day forecast leaves unexplained,
     where an honest feature, however strong, has none."""
     dropped_columns: dict[str, str]
+    suspicious_prices: SuspiciousPrices | None
+    """On all days of the table, later ones too: nothing is chosen by them. None without closes."""
+    suspicious_labels: Literal["keep", "mask_label"]
+    """What the panel was built to do with labels over untrusted returns."""
 
     @property
     def leaks(self) -> list[FeatureStatistics]:
@@ -115,6 +122,8 @@ def describe(panel: Panel, split: SplitConfig | None = None) -> PanelDescription
         features=_features(panel, rank_ic_DFQ),
         residual=residual,
         dropped_columns=manifest.report["dropped_columns"],
+        suspicious_prices=manifest.report["suspicious_prices"],
+        suspicious_labels=manifest.config["suspicious_prices"],
     )
 
 

@@ -11,12 +11,15 @@ from atft_hpo.results.panel_description.describe import (
     FeatureStatistics,
     PanelDescription,
 )
+from atft_hpo.results.panel_description.suspicious_tables import suspicious_tables
 
 
 def description_tables(description: PanelDescription, features: int = 15) -> Group:
-    """Facts, labels, the `features` strongest features, and the leak alarm."""
+    """Facts, labels, the `features` strongest features, suspicious prices, and the leak alarm."""
     strongest = _features(description.features[:features], f"strongest of {_count(description)}")
-    return Group(_facts(description), _labels(description), strongest, *_alarm(description))
+    suspicious = suspicious_tables(description.suspicious_prices, description.suspicious_labels)
+    tables = (_facts(description), _labels(description), strongest)
+    return Group(*tables, *suspicious, *_alarm(description))
 
 
 def _count(description: PanelDescription) -> str:

@@ -31,7 +31,8 @@ ONE_HORIZON: dict[str, float] = {
     "pure_rank_ic": 0.2, "pure_rank_ic_t": 13.77, "style_r2": 0.2583,
     "style_exposure_liquidity": 0.0004, "style_exposure_momentum_120_20": -0.5,
     "sharpe": -1.204, "sharpe_gross": 20.18, "return_annual": -1.0349, "max_drawdown": 0.0042,
-    "hit_rate": 0.5, "turnover": 0.754, "turnover_blocked": 0.0123, "score_autocorrelation": 0.66, "score_variance": 0.052,
+    "hit_rate": 0.5, "turnover": 0.754, "turnover_blocked": 0.0123,
+    "score_autocorrelation": 0.66, "score_variance": 0.052,
     "days": 1742.0, "pure_days": 1740.0, "days_skipped": 2.0, "days_constant": 0.0,
     "pure_days_constant": 0.0, "ic_zero_share": 0.0, "icir": 0.3,
 }  # fmt: skip

@@ -16,7 +16,7 @@ from atft_hpo.errors import ConfigError, DataError, VolumeError
 
 Build = Callable[..., pl.DataFrame]
 PRICES = ["open", "high", "low", "close"]
-KEYS = ["date", "code", "sector", "alive", "tradable", "close", "traded_value"]
+KEYS = ["date", "code", "sector", "alive", "tradable", "suspicious", "close", "traded_value"]
 
 
 def scaled(frame: pl.DataFrame, where: pl.Expr, factor: float | pl.Expr) -> pl.DataFrame:
@@ -31,7 +31,7 @@ def test_columns_are_keys_then_the_catalogue(features: pl.DataFrame, prices: pl.
     assert features.columns == KEYS + names
     assert features.height == prices.height
     assert set(features.select(names).dtypes) == {pl.Float32}
-    types = [pl.Date, pl.String, pl.String, pl.Boolean, pl.Float64, pl.Float64]
+    types = [pl.Date, pl.String, pl.String, *[pl.Boolean] * 3, pl.Float64, pl.Float64]
     assert features.select(KEYS).dtypes == types
     expected = prices.sort("code", "date").select("date", "code", "sector", alive="member")
     assert features.select("date", "code", "sector", "alive").equals(expected)

@@ -1,5 +1,6 @@
 import json
 import shutil
+from datetime import date
 
 import numpy as np
 import polars as pl
@@ -89,6 +90,21 @@ def test_counts(panel):
     assert one_day.std == pytest.approx(0.0224, rel=0.1)
     missing = {feature.name: feature.missing_share for feature in found.features}
     assert missing["ranks__volume"] == pytest.approx(0.02, rel=0.3)
+
+
+def test_suspicious_prices_come_from_the_manifest(pack, make_market):
+    table = make_market(days=160, stocks=30).with_columns(
+        close=CLOSE * pl.when((pl.col("code") == "S005") & (pl.col("date") >= date(2020, 3, 1)))
+        .then(0.2).otherwise(1.0),
+    )  # fmt: skip
+    found = describe(pack(table))
+    assert found.suspicious_labels == "keep"
+    assert found.suspicious_prices is not None
+    assert [(day.date, day.ratio, day.count) for day in found.suspicious_prices.split_days] == [
+        ("2020-03-01", "5:1", 1)
+    ]
+    without = table.drop("close").with_columns(target_1d="returns__1d", target_5d="momentum__10d")
+    assert describe(pack(without, "without")).suspicious_prices is None
 
 
 def test_synthetic_markets_are_screened_on_what_their_forecast_leaves_over(pack, make_market):
