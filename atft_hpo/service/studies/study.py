@@ -1,15 +1,16 @@
 """A study in the database: created once, continued ever after, refused when it has changed.
 
-    study = create_or_continue(database, config, panel_path, fingerprint)
+    study = create_or_continue(database, dated(config, panel), panel_path, fingerprint, record)
     study = open_study(database, "quickstart")
 
-What makes trials comparable is fixed at creation: the space, the panel, and every setting outside
-`budget`. A budget may change with every start; the number of trials is only ever raised.
+What makes trials comparable is fixed at creation: the space, the panel, the dates of the split, and
+every setting outside `budget`. A budget may change with every start; the number of trials is only
+ever raised.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError
@@ -17,6 +18,7 @@ from sqlalchemy import Connection, RowMapping, select, update
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.search_schema import BudgetConfig
+from atft_hpo.config.shell import shell_command
 from atft_hpo.config.toml import dump_config, parse_config
 from atft_hpo.errors import StudyError, VolumeError
 from atft_hpo.paths import Volume
@@ -24,6 +26,9 @@ from atft_hpo.search.space import space_sha256
 from atft_hpo.service.database.connection import Database
 from atft_hpo.service.database.tables import study_table
 from atft_hpo.service.queue.operator import lock_study
+
+if TYPE_CHECKING:
+    from atft_hpo.data.store.panel_record import PanelRecord  # it brings torch along
 
 _FREE = ("study.question", "data.path", "budget")
 """Keys that may differ: `data.path` because the panel's fingerprint says more."""
@@ -44,10 +49,11 @@ class OpenStudy:
 
 
 def create_or_continue(
-    database: Database, config: Config, panel: Path, fingerprint: str
+    database: Database, config: Config, panel: Path, fingerprint: str, record: "PanelRecord"
 ) -> OpenStudy:
     """The study named by `config.study.name`, made if it is new. Its file lands in the volume.
 
+    `config` has its split as dates; these, and `record`, stay with the study when the data grow.
     A continued study gets the budget of `config` (the larger number of trials) and may start
     trials again if a person had stopped it.
 
@@ -61,9 +67,9 @@ def create_or_continue(
         def work(connection: Connection) -> OpenStudy:
             row = _find(connection, name)
             if row is None:
-                _insert(connection, database.volume, config, optuna_id, panel, fingerprint)
+                _insert(connection, database.volume, config, optuna_id, panel, fingerprint, record)
             else:
-                _check_unchanged(row, config, fingerprint)
+                _check_unchanged(row, config, fingerprint, record)
                 _continue(connection, row, config.budget)
             return _opened(lock_study(connection, name), database.volume)
 
@@ -160,6 +166,7 @@ def _insert(
     optuna_id: int,
     panel: Path,
     fingerprint: str,
+    record: "PanelRecord",
 ) -> None:
     inside = panel.is_relative_to(volume.root)
     connection.execute(
@@ -171,25 +178,40 @@ def _insert(
             space_sha256=space_sha256(config),
             panel=str(panel.relative_to(volume.root) if inside else panel),
             panel_fingerprint=fingerprint,
+            panel_record=record.model_dump(mode="json"),
             target_trials=config.budget.trials,
         )
     )
 
 
-def _check_unchanged(row: RowMapping, config: Config, fingerprint: str) -> None:
+def _check_unchanged(
+    row: RowMapping, config: Config, fingerprint: str, record: "PanelRecord"
+) -> None:
     name = row["name"]
     advice = f"a study cannot mix them; choose another study.name than {name!r}"
-    changes = changed_keys(parse_config(row["config"], f"study {name}"), config)
+    before = parse_config(row["config"], f"study {name}")
+    changes = changed_keys(before, config)
+    if row["panel_fingerprint"] != fingerprint:  # other data have other dates
+        changes = [change for change in changes if not change.startswith("split.")]
     if row["space_sha256"] != space_sha256(config):
         space = [change for change in changes if change.startswith("search.space")]
         raise StudyError(f"the search space has changed ({_few(space)}): {advice}")
     if changes:
         raise StudyError(f"the configuration has changed ({_few(changes)}): {advice}")
     if row["panel_fingerprint"] != fingerprint:
-        raise StudyError(
-            f"the data have changed (panel {row['panel_fingerprint'][:12]} → {fingerprint[:12]}): "
-            f"{advice}"
-        )
+        panels = f"panel {row['panel_fingerprint'][:12]} → {fingerprint[:12]}"
+        known = type(record).model_validate(row["panel_record"])
+        news = [panels, *_last_days(before, config), *known.changes(record)]
+        again = f"{shell_command('resume', name)} goes on with those it was made with"
+        raise StudyError(f"the data have changed ({'; '.join(news)}): {advice}, or {again}")
+
+
+def _last_days(before: Config, after: Config) -> list[str]:
+    """How the end of the data has moved, if the dates of both splits are known."""
+    if before.split.dates is None or after.split.dates is None:
+        return []
+    old, new = before.split.dates.test_last, after.split.dates.test_last
+    return [f"last day {old} → {new}"] if old != new else []
 
 
 def _few(changes: list[str], limit: int = 3) -> str:
