@@ -10,7 +10,7 @@ ever raised.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError
@@ -18,20 +18,17 @@ from sqlalchemy import Connection, RowMapping, select, update
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.search_schema import BudgetConfig
-from atft_hpo.config.shell import shell_command
 from atft_hpo.config.toml import dump_config, parse_config
-from atft_hpo.errors import StudyError, VolumeError
+from atft_hpo.errors import VolumeError
 from atft_hpo.paths import Volume
 from atft_hpo.search.space import space_sha256
 from atft_hpo.service.database.connection import Database
 from atft_hpo.service.database.tables import study_table
 from atft_hpo.service.queue.operator import lock_study
+from atft_hpo.service.studies.changes import refuse_changes
 
 if TYPE_CHECKING:
     from atft_hpo.data.store.panel_record import PanelRecord  # it brings torch along
-
-_FREE = ("study.question", "data.path", "budget")
-"""Keys that may differ: `data.path` because the panel's fingerprint says more."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ def create_or_continue(
             if row is None:
                 _insert(connection, database.volume, config, optuna_id, panel, fingerprint, record)
             else:
-                _check_unchanged(row, config, fingerprint, record)
+                refuse_changes(row, config, fingerprint, record)
                 _continue(connection, row, config.budget)
             return _opened(lock_study(connection, name), database.volume)
 
@@ -121,31 +118,6 @@ def optuna_study(
     )
 
 
-def changed_keys(old: Config, new: Config) -> list[str]:
-    """Dotted keys outside `_FREE` that differ, with both values."""
-    before, after = _flat(old), _flat(new)
-    return [
-        f"{key}: {before.get(key, 'absent')!s} → {after.get(key, 'absent')!s}"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key)
-        and not any(key == free or key.startswith(free + ".") for free in _FREE)
-    ]
-
-
-def _flat(config: Config) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-
-    def walk(prefix: str, node: Any) -> None:
-        if isinstance(node, dict) and node:
-            for key, value in node.items():
-                walk(f"{prefix}.{key}" if prefix else key, value)
-        else:
-            flat[prefix] = node
-
-    walk("", config.model_dump(mode="json", exclude_none=True))
-    return flat
-
-
 def _optuna_study(database: Database, name: str) -> int:
     storage = database.optuna_storage
     try:
@@ -182,41 +154,6 @@ def _insert(
             target_trials=config.budget.trials,
         )
     )
-
-
-def _check_unchanged(
-    row: RowMapping, config: Config, fingerprint: str, record: "PanelRecord"
-) -> None:
-    name = row["name"]
-    advice = f"a study cannot mix them; choose another study.name than {name!r}"
-    before = parse_config(row["config"], f"study {name}")
-    changes = changed_keys(before, config)
-    if row["panel_fingerprint"] != fingerprint:  # other data have other dates
-        changes = [change for change in changes if not change.startswith("split.")]
-    if row["space_sha256"] != space_sha256(config):
-        space = [change for change in changes if change.startswith("search.space")]
-        raise StudyError(f"the search space has changed ({_few(space)}): {advice}")
-    if changes:
-        raise StudyError(f"the configuration has changed ({_few(changes)}): {advice}")
-    if row["panel_fingerprint"] != fingerprint:
-        panels = f"panel {row['panel_fingerprint'][:12]} → {fingerprint[:12]}"
-        known = type(record).model_validate(row["panel_record"])
-        news = [panels, *_last_days(before, config), *known.changes(record)]
-        again = f"{shell_command('resume', name)} goes on with those it was made with"
-        raise StudyError(f"the data have changed ({'; '.join(news)}): {advice}, or {again}")
-
-
-def _last_days(before: Config, after: Config) -> list[str]:
-    """How the end of the data has moved, if the dates of both splits are known."""
-    if before.split.dates is None or after.split.dates is None:
-        return []
-    old, new = before.split.dates.test_last, after.split.dates.test_last
-    return [f"last day {old} → {new}"] if old != new else []
-
-
-def _few(changes: list[str], limit: int = 3) -> str:
-    more = f", and {len(changes) - limit} more" if len(changes) > limit else ""
-    return "; ".join(changes[:limit]) + more
 
 
 def _continue(connection: Connection, row: RowMapping, budget: BudgetConfig) -> None:
