@@ -95,13 +95,27 @@ def make_config() -> Callable[..., Config]:
 
 
 @pytest.fixture
-def make_study(database: Any, make_config: Callable[..., Config]) -> Callable[..., Any]:
+def panel_record() -> Any:
+    """What a study of two stocks and one feature keeps of its panel."""
+    from atft_hpo.data.store.panel import FeatureSpec
+    from atft_hpo.data.store.panel_record import PanelRecord
+
+    feature = FeatureSpec(name="a__1d", family="a", normalisation="robust_z")
+    return PanelRecord(
+        sectors=("unknown", "banks"), unknown_sector=False, codes=("A", "B"), features=(feature,)
+    )
+
+
+@pytest.fixture
+def make_study(
+    database: Any, make_config: Callable[..., Config], panel_record: Any
+) -> Callable[..., Any]:
     """A study in the database; arguments as `make_config`."""
     from atft_hpo.service.studies.study import create_or_continue
 
     def make(*args: Any, **kwargs: Any) -> Any:
-        panel = database.volume.root / "panels" / "p"
-        return create_or_continue(database, make_config(*args, **kwargs), panel, "f" * 64)
+        config, panel = make_config(*args, **kwargs), database.volume.root / "panels" / "p"
+        return create_or_continue(database, config, panel, "f" * 64, panel_record)
 
     return make
 

@@ -12,7 +12,6 @@ from atft_hpo.cli.common import build_panel, console
 if TYPE_CHECKING:
     import torch
 
-    from atft_hpo.config.schema import Config
     from atft_hpo.config.settings import Settings
     from atft_hpo.data.store.panel import Panel
     from atft_hpo.results.predictions import Days
@@ -21,7 +20,11 @@ Checkpoint = Annotated[
     Path, typer.Argument(metavar="CHECKPOINT", help="best_main.pt, final.pt or swa_main.pt.")
 ]
 DaysOption = Annotated[
-    str, typer.Option(help="validation, test, or FROM:TO such as 2018-02-01:2018-06-30.")
+    str,
+    typer.Option(
+        help="validation, test, live (after the study's data), or FROM:TO such as "
+        "2018-02-01:2018-06-30."
+    ),
 ]
 AllowTest = Annotated[
     bool,
@@ -32,22 +35,21 @@ PanelOption = Annotated[
 ]
 
 
-def _config_of(checkpoint: Path) -> Config:
-    from atft_hpo.config.toml import parse_config
-    from atft_hpo.training.state.checkpoint import load_checkpoint
-
-    return parse_config(str(load_checkpoint(checkpoint)["config"]), str(checkpoint))
-
-
-def note_look(allowed: bool, checkpoint: Path, command: str, settings: Settings) -> None:
-    """Record in the checkpoint's study that the test range is about to be read."""
+def note_look(
+    allowed: bool, checkpoint: Path, panel: Panel, days: Days, command: str, settings: Settings
+) -> None:
+    """Record in the checkpoint's study that `days` of the test range are about to be read."""
     if not allowed:
         return
     from atft_hpo.cli.common import open_storage
+    from atft_hpo.results.predictions import reads_test
     from atft_hpo.service.studies.holdout_looks import note_test_read
     from atft_hpo.training.state.checkpoint import checkpoint_sha256
+    from atft_hpo.training.state.open_model import checkpoint_config, split_dates
 
-    config = _config_of(checkpoint)
+    config = checkpoint_config(checkpoint)
+    if not reads_test(panel, split_dates(config), days):
+        return
     study = config.provenance.study if config.provenance else config.study.name
     sha256 = checkpoint_sha256(checkpoint)
     reads = note_test_read(open_storage(settings), study, command, sha256)
@@ -59,31 +61,34 @@ def panel_of(checkpoint: Path, data: Path | None, panel: Path | None, settings: 
     """The panel given, or the one that the checkpoint's configuration describes."""
     from atft_hpo.config.toml import with_values
     from atft_hpo.data.store.panel import Panel
+    from atft_hpo.training.state.open_model import checkpoint_config
 
     if panel is not None:
         return Panel.open(panel)
-    config = _config_of(checkpoint)
+    config = checkpoint_config(checkpoint)
     if data is not None:
         config = with_values(config, {"data.path": str(data.expanduser().absolute())})
     return build_panel(config, settings, console(stderr=True))
 
 
 def chosen_days(text: str) -> Days:
-    """Raises ConfigError for anything but validation, test or FROM:TO."""
+    """Raises ConfigError for anything but validation, test, live or FROM:TO."""
     from datetime import date
+    from typing import get_args
 
     from atft_hpo.errors import ConfigError
+    from atft_hpo.results.predictions import NamedDays
 
-    if text == "validation":
-        return "validation"
-    if text == "test":
-        return "test"
+    named: dict[str, Days] = {name: name for name in get_args(NamedDays)}
+    if text in named:
+        return named[text]
     first, _, last = text.partition(":")
     try:
         return date.fromisoformat(first), date.fromisoformat(last)
     except ValueError as error:
         raise ConfigError(
-            f"--days {text}: expected validation, test, or FROM:TO such as 2018-02-01:2018-06-30"
+            f"--days {text}: expected validation, test, live, or FROM:TO such as "
+            "2018-02-01:2018-06-30"
         ) from error
 
 

@@ -57,7 +57,7 @@ def explain(
     settings = read_machine(device)
     opened = panel_of(checkpoint, data, panel, settings)
     chosen = chosen_days(days)
-    note_look(allow_test, checkpoint, "explain", settings)
+    note_look(allow_test, checkpoint, opened, chosen, "explain", settings)
     found = explain_checkpoint(
         checkpoint, opened, chosen,
         shuffles=permute, allow_test=allow_test, device=torch_device(settings),

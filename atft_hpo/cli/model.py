@@ -51,6 +51,7 @@ def train(
     Its files go to runs/<name>/ in the volume. The same command continues an interrupted run.
     """
     from atft_hpo.config.shell import shell_command
+    from atft_hpo.data.sampling.splits import dated
     from atft_hpo.results.console import say
     from atft_hpo.service.trial.single_run import prepare_run, train_once
     from atft_hpo.service.trial.training import TorchWork
@@ -61,11 +62,12 @@ def train(
     chosen = read_config(config, data)
     chosen = scaled_to(chosen, max_epochs) if max_epochs else chosen
     run_name = name or config.stem
+    panel = build_panel(chosen, settings, out)
+    chosen = dated(chosen, panel)
     single = prepare_run(run_name, chosen, settings.volume.run(run_name))
     if single.is_complete:
         say(out, f"run {run_name} is complete: {single.run.summary}; choose another --name")
         return
-    panel = build_panel(chosen, settings, out)
     _compare_provenance(chosen, panel, out)
     result = train_once(single, panel, TorchWork(settings), lambda line: say(out, line))
     if result.ending is Ending.INTERRUPTED:
@@ -100,7 +102,7 @@ def predict(
     settings = read_machine(device)
     opened = panel_of(checkpoint, data, panel, settings)
     chosen = chosen_days(days)
-    note_look(allow_test, checkpoint, "predict", settings)
+    note_look(allow_test, checkpoint, opened, chosen, "predict", settings)
     typer.echo(
         write_predictions(
             checkpoint, opened, chosen, out, allow_test=allow_test, device=torch_device(settings)
@@ -125,9 +127,10 @@ def backtest(
 
     settings = read_machine(device)
     opened = panel_of(checkpoint, data, panel, settings)
-    note_look(allow_test, checkpoint, "backtest", settings)
+    chosen = chosen_days(days)
+    note_look(allow_test, checkpoint, opened, chosen, "backtest", settings)
     done = write_backtest(
-        checkpoint, opened, chosen_days(days), out,
+        checkpoint, opened, chosen, out,
         allow_test=allow_test, device=torch_device(settings),
     )  # fmt: skip
     _show_metrics(done.metrics, checkpoint, done.forecast, opened)
@@ -154,9 +157,10 @@ def evaluate(
 
     settings = read_machine(device)
     opened = panel_of(checkpoint, data, panel, settings)
-    note_look(allow_test, checkpoint, "evaluate", settings)
+    chosen = chosen_days(days)
+    note_look(allow_test, checkpoint, opened, chosen, "evaluate", settings)
     forecast = forecast_checkpoint(
-        checkpoint, opened, chosen_days(days), allow_test=allow_test, device=torch_device(settings)
+        checkpoint, opened, chosen, allow_test=allow_test, device=torch_device(settings)
     )
     metrics = evaluate_table(forecast.table, opened, forecast.days, forecast.config).metrics
     if json:

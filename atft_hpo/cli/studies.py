@@ -53,6 +53,8 @@ def run(
     Creates the study, or continues it. The same command continues after Ctrl-C, and a larger
     --trials adds trials.
     """
+    from atft_hpo.data.sampling.splits import dated
+    from atft_hpo.data.store.panel_record import PanelRecord
     from atft_hpo.search.samplers import make_sampler
     from atft_hpo.search.space import check_space
     from atft_hpo.service.studies.study import create_or_continue
@@ -63,7 +65,9 @@ def run(
     make_sampler(config.search.sampler, config.search.space)
     database = open_storage(settings)
     panel = build_panel(config, settings, out)
-    opened = create_or_continue(database, config, panel.root, panel.fingerprint)
+    opened = create_or_continue(
+        database, dated(config, panel), panel.root, panel.fingerprint, PanelRecord.of(panel)
+    )
     if trials is not None and trials < opened.target_trials:
         out.print(
             f"{opened.target_trials} trials were asked for before; a total is only ever raised"

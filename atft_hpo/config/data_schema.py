@@ -1,8 +1,11 @@
 """The data half of the schema: panel, labels, splits, graph, slices."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from datetime import date
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from atft_hpo.config.section import Count, Positive, Section, Share
 
@@ -89,8 +92,45 @@ class DataConfig(Section):
         return self
 
 
+class SplitDates(Section):
+    """A split as it was found for the data that a study or a training began with."""
+
+    train_first: date
+    """First day trained on."""
+    train_last: date
+    """Last day trained on."""
+    validation_first: date
+    """First day of the range that epochs and trials are chosen by."""
+    validation_last: date
+    """Last day of that range."""
+    test_first: date
+    """First day of the range that a search never reads."""
+    test_last: date
+    """Last day of that range, and of the data: what comes after it is live."""
+    purge_days: Annotated[int, Field(ge=0)]
+    """Trading days left out before validation and before test for the longest label (max horizon +
+    delay)."""
+    embargo_days: Annotated[int, Field(ge=0)]
+    """Trading days left out besides."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        days = {name: day for name, day in self if isinstance(day, date)}
+        for (first, one), (second, other) in pairwise(days.items()):
+            if one > other or (one == other and first.endswith("_last")):
+                raise ValueError(
+                    f"split.dates.{second} is {other}, {first} is {one}; expected ascending dates, "
+                    "ranges apart"
+                )
+        return self
+
+
 class SplitConfig(Section):
-    """Date splits, for all stocks at once: train | purge | validation | purge | test."""
+    """Date splits, for all stocks at once: train | purge | validation | purge | test.
+
+    Shares of the days, until a study or a training begins; from then on `split.dates`, and nothing
+    else.
+    """
 
     train_share: Share = 0.6
     """Share of the days."""
@@ -104,6 +144,21 @@ class SplitConfig(Section):
     """Number of walk-forward folds."""
     fold: Annotated[int, Field(ge=0)] = 0
     """The fold this run uses, from 0."""
+    dates: SplitDates | None = None
+    """In place of all the other keys: the dates that these came to on the data of a study or
+    training, so that longer data later do not move them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_or_the_other(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and values.get("dates") is not None:
+            besides = [f"split.{key}" for key in values if key != "dates"]
+            if besides:
+                raise ValueError(
+                    f"split.dates says which days are which; leave out {', '.join(besides)}, or "
+                    "[split.dates] to have the ranges found anew"
+                )
+        return values
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -112,6 +167,12 @@ class SplitConfig(Section):
         if self.fold >= self.folds:
             raise ValueError(f"split.fold is {self.fold}, but split.folds is {self.folds}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Dates, or what they are to be found from: never both."""
+        written: dict[str, Any] = write(self)
+        return written if self.dates is None else {"dates": written["dates"]}
 
 
 class GraphConfig(Section):

@@ -130,6 +130,13 @@ class Config(Section):
                 f"objective.horizon_days is {self.objective.horizon_days}; expected one of "
                 f"data.horizons_days = {list(self.data.horizons_days)}"
             )
+        reach = self.data.horizons_days[-1] + self.data.delay_days
+        if self.split.dates and self.split.dates.purge_days < reach:
+            raise ValueError(
+                f"data.horizons_days and data.delay_days reach {reach} days ahead, the gaps of "
+                f"split.dates were left for {self.split.dates.purge_days}; leave out [split.dates] "
+                "to have the ranges found anew"
+            )
         for name, phase in self.phases.in_order:
             if len(phase.horizon_weights) > len(self.data.horizons_days):
                 raise ValueError(

@@ -59,6 +59,8 @@ KEPT_CHUNKS_ON_DEVICE = 2
 for a thousand."""
 KEPT_SHARE = 0.25
 """Of a GPU's memory, for intermediates that are kept."""
+SECTOR_WEIGHTS = ("enrichment.embedding.weight", "enrichment.meaning.weight")
+"""Parameters with a row for each sector, in the order of the panel's; absent without sectors."""
 _MAIN = FAN_CHANNELS.index("main")
 _SUMS = ("selected", "heard")
 """Variable selection's results: a third of a forward pass, in 512 bytes a token at H = 64."""

@@ -18,7 +18,7 @@ import polars as pl
 import torch
 
 from atft_hpo.config.schema import Config
-from atft_hpo.data.sampling.splits import Split
+from atft_hpo.data.sampling.splits import shared_days
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.errors import DataError
 from atft_hpo.evaluation.metrics import Evaluation
@@ -126,7 +126,7 @@ def _write_report(
         [
             tag("p", f"Backtest of {config.study.name}", class_="eyebrow"),
             tag("h1", f"{first} to {last}"),
-            tag("p", _range_note(days, forecast.split), class_="lead"),
+            tag("p", _range_note(forecast), class_="lead"),
             tag("p", where),
             stats(
                 [
@@ -158,11 +158,17 @@ def _write_report(
     )
 
 
-def _range_note(days: range, split: Split) -> str:
+def _range_note(forecast: CheckpointForecast) -> str:
     """Which part of the split the days belong to, as a sentence."""
+    days, split = forecast.days, forecast.split
     text = plural(len(days), "trading day")
-    if days.start < split.train.stop:
-        return f"{text}, part of which the checkpoint was trained on: no evidence of skill."
-    if days.stop > split.test.start:
+    if trained := shared_days(days, split.train):
+        part = "" if trained == len(days) else "part of "
+        return f"{text}, {part}which the checkpoint was trained on: no evidence of skill."
+    if shared_days(days, split.test):
         return f"{text} that reach into the test range. Look once."
+    if live := shared_days(days, split.live):
+        part = "" if live == len(days) else f"{live} of them "
+        ends = forecast.dates.test_last
+        return f"{text}, {part}live: after {ends}, the last day of the data of the study."
     return f"{text} outside the training and test ranges; the search chose by the validation range."

@@ -10,12 +10,14 @@ named in JSON_ONLY, and counts that warn (ALARMS) appear where they are not zero
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from rich.table import Column, Table
 
 from atft_hpo.config.schema import Config
 from atft_hpo.data.neutralization.styles import STYLES
+from atft_hpo.data.sampling.splits import shared_days
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.paths import AttemptOrigin, run_name
 from atft_hpo.results.console import number_columns
@@ -99,7 +101,7 @@ def metrics_heading(checkpoint: Path, forecast: CheckpointForecast, panel: Panel
     return [
         f"checkpoint  {checkpoint}",
         f"from        {_origin(checkpoint, forecast.config)}",
-        f"days        {len(forecast.days):,} from {first} to {last}: {_place(forecast)}",
+        f"days        {len(forecast.days):,} from {first} to {last}: {_place(forecast, panel)}",
         "",
     ]
 
@@ -159,13 +161,23 @@ def _origin(checkpoint: Path, config: Config) -> str:
     return run if name else f"a run or trial of study {config.study.name}"
 
 
-def _place(forecast: CheckpointForecast) -> str:
+def _place(forecast: CheckpointForecast, panel: Panel) -> str:
     """Which part of the split the days are."""
-    days, split = forecast.days, forecast.split
+    days, split, dates = forecast.days, forecast.split, forecast.dates
+    if trained := shared_days(days, split.train):
+        return f"{'' if trained == len(days) else 'partly '}trained on, no evidence"
     if days == split.validation:
-        return "validation"
-    if days.start < split.train.stop:
-        return "partly trained on, no evidence"
-    if days.stop > split.test.start:
-        return "test" if days == split.test else "reaching into the test range"
+        return _whole("validation", panel, dates.validation_first, dates.validation_last)
+    if days == split.test:
+        return _whole("test", panel, dates.test_first, dates.test_last)
+    if shared_days(days, split.test):
+        return "reaching into the test range"
+    if live := shared_days(days, split.live):
+        return f"{'' if live == len(days) else 'partly '}live, after its study's data"
     return "neither trained on nor test"
+
+
+def _whole(name: str, panel: Panel, first: date, last: date) -> str:
+    """The name of a range, or that the panel has only a part of it."""
+    whole = panel.dates[0].item() <= first and panel.dates[-1].item() >= last
+    return name if whole else f"a part of {name}, from {first} to {last}"

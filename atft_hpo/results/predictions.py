@@ -5,8 +5,9 @@
 
 Columns: date, code, then per horizon `score_1d` (the point forecast that portfolios rank) and one
 column per quantile level, `q05_1d`. Forecasts are in units of the ranked label, not returns. The
-code path is the one that validation used. The test range is read only when that is said; who
-allows it records it.
+code path is the one that validation used. Which days are which is said by the checkpoint's dates,
+however long the panel is. The test range is read only when that is said; who allows it records it.
+Days after it are live: nothing was chosen by them, so they need no permission.
 """
 
 import io
@@ -19,18 +20,21 @@ import numpy as np
 import polars as pl
 import torch
 
+from atft_hpo.config.data_schema import SplitDates
 from atft_hpo.config.schema import Config
 from atft_hpo.data.sampling.slices import SliceSource
-from atft_hpo.data.sampling.splits import Split
+from atft_hpo.data.sampling.splits import Split, dated_split, shared_days
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.errors import ConfigError
 from atft_hpo.files import write_atomically
 from atft_hpo.training.forecasting.forecast import ForecastTable, forecast_panel
 from atft_hpo.training.state.checkpoint import checkpoint_sha256
-from atft_hpo.training.state.open_model import load_model
+from atft_hpo.training.state.open_model import load_model, split_dates
 
-Days = Literal["validation", "test"] | tuple[date, date]
-"""A range of the checkpoint's own split, or first and last date, both included."""
+NamedDays = Literal["validation", "test", "live"]
+"""A range of the checkpoint's own split, or what comes after the data it was made with."""
+Days = NamedDays | tuple[date, date]
+"""One of these, or first and last date, both included."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,10 @@ class CheckpointForecast:
     """The checkpoint's."""
     days: range
     """Day indices of the panel."""
+    dates: SplitDates
+    """The checkpoint's split."""
     split: Split
-    """Of the panel, under that configuration."""
+    """Where it lies in the panel."""
     table: ForecastTable
 
 
@@ -83,20 +89,30 @@ def forecast_checkpoint(
     """The checkpoint's forecasts for `days`; raises as `predict`."""
     device = device or torch.device("cpu")
     model, config = load_model(checkpoint, panel)
+    dates = split_dates(config)
+    chosen = day_range(panel, dates, days, allow_test=allow_test)
     source = SliceSource(panel, config, device)
-    chosen = day_range(panel, source.split, days, allow_test=allow_test)
     table = forecast_panel(model.to(device), source, chosen, config)
-    return CheckpointForecast(config, chosen, source.split, table)
+    return CheckpointForecast(config, chosen, dates, source.split, table)
 
 
-def day_range(panel: Panel, split: Split, days: Days, *, allow_test: bool = False) -> range:
-    """Indices of `days` in the panel.
+def reads_test(panel: Panel, dates: SplitDates, days: Days) -> bool:
+    """Whether any of `days` in the panel is in the test range; raises as `day_range`."""
+    chosen = day_range(panel, dates, days, allow_test=True)
+    return shared_days(chosen, dated_split(panel.dates, dates).test) > 0
+
+
+def day_range(panel: Panel, dates: SplitDates, days: Days, *, allow_test: bool = False) -> range:
+    """Indices of `days` in the panel, under a checkpoint's split.
 
     Raises:
         ConfigError: no trading day lies there, or a day is in the test range unallowed.
     """
+    split = dated_split(panel.dates, dates)
     if isinstance(days, str):
         chosen: range = getattr(split, days)
+        if not chosen:
+            raise ConfigError(_none_of(days, panel, dates, split))
     else:
         first, last = (np.datetime64(d, "D") for d in days)
         begin = int(np.searchsorted(panel.dates, first, side="left"))
@@ -106,12 +122,29 @@ def day_range(panel: Panel, split: Split, days: Days, *, allow_test: bool = Fals
                 f"no trading day from {first} to {last}; the panel has days from "
                 f"{panel.dates[0]} to {panel.dates[-1]}"
             )
-    if not allow_test and chosen.stop > split.test.start:
+    if not allow_test and shared_days(chosen, split.test):
         raise ConfigError(
-            f"days up to {panel.dates[chosen[-1]]} reach into the test range, which begins on "
-            f"{panel.dates[split.test.start]}; end earlier, or give --allow-test"
+            f"days from {panel.dates[chosen[0]]} to {panel.dates[chosen[-1]]} reach into the test "
+            f"range, which begins on {dates.test_first} and ends on {dates.test_last}; choose "
+            "other days, or give --allow-test"
         )
     return chosen
+
+
+def _none_of(days: str, panel: Panel, dates: SplitDates, split: Split) -> str:
+    """Why there are no such days, and which there are."""
+    has = f"the panel has days from {panel.dates[0]} to {panel.dates[-1]}"
+    if days == "live":
+        return (
+            f"no live day: the data of the checkpoint's study end on {dates.test_last}, {has}; "
+            "give data that have grown (--data, --panel), or other --days"
+        )
+    first, last = getattr(dates, f"{days}_first"), getattr(dates, f"{days}_last")
+    live = f"; {len(split.live)} of them are live: --days live" if split.live else ""
+    return (
+        f"no {days} day: the checkpoint's {days} range is {first} to {last}, {has}{live}; give "
+        "data with that range (--data, --panel), or other --days"
+    )
 
 
 def forecast_frame(forecast: CheckpointForecast, panel: Panel) -> pl.DataFrame:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from atft_hpo.config.schema import Config
 from atft_hpo.data.sampling.edges import load_graph
-from atft_hpo.data.sampling.splits import Split, date_split
+from atft_hpo.data.sampling.splits import Split, panel_split
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.data.synthetic.planted_parts import PART_FEATURES
 from atft_hpo.model.normalization import fan_channels, san_channels
@@ -42,9 +42,7 @@ def part_ceilings(panel: Panel, config: Config) -> dict[str, float]:
     """
     assert panel.oracle is not None, "only a synthetic market has an oracle"
     manifest = panel.manifest
-    split = date_split(
-        len(panel.dates), config.split, max(manifest.horizons_days), manifest.delay_days
-    )
+    split = panel_split(panel, config.split)
     return {
         part: _recovered(panel, panel.oracle[..., p], _columns(part, panel, config), split)
         for p, part in enumerate(manifest.oracle_parts)

@@ -7,7 +7,7 @@ import torch
 
 import atft_hpo
 from atft_hpo.config.schema import Config
-from atft_hpo.data.sampling.splits import date_split
+from atft_hpo.data.sampling.splits import panel_split
 from atft_hpo.data.store.panel import Panel
 from bench.planted.findings import (
     by_phase,
@@ -51,7 +51,5 @@ def report(
 
 
 def _training_samples(panel: Panel, config: Config) -> int:
-    manifest = panel.manifest
-    horizon, delay = max(manifest.horizons_days), manifest.delay_days
-    train = date_split(len(panel.dates), config.split, horizon, delay).train
+    train = panel_split(panel, config.split).train
     return int(panel.alive[train.start : train.stop].sum())

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 from atft_hpo.config.schema import Config
 from atft_hpo.config.search_schema import Choices, Domain, FloatRange
 from atft_hpo.config.settings import Settings
+from atft_hpo.data.store.panel_record import PanelRecord
 from atft_hpo.service.database.connection import open_database
 from atft_hpo.service.display.live import PlainView
 from atft_hpo.service.optuna_bridge.ask import Asker
@@ -32,7 +33,9 @@ def measured(
     """Milliseconds per trial-epoch by step; the first new trial warms caches and is left out."""
     rng = np.random.default_rng(0)
     database = open_database(settings)
-    study = create_or_continue(database, config, settings.volume.root / "panel", "0" * 64)
+    nothing = PanelRecord(sectors=("unknown",), unknown_sector=True, codes=(), features=())
+    panel = settings.volume.root / "panel"
+    study = create_or_continue(database, config, panel, "0" * 64, nothing)
     asker = Asker(database, study)
     started = time.monotonic()
     database.run(lambda connection: write_history(connection, study, space(study), trials, rng))

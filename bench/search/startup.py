@@ -30,7 +30,9 @@ from atft_hpo.config.schema import Config
 from atft_hpo.config.settings import Settings
 from atft_hpo.config.toml import load_config, with_values
 from atft_hpo.data.prepare import prepare_panel
+from atft_hpo.data.sampling.splits import dated
 from atft_hpo.data.store.panel import Panel
+from atft_hpo.data.store.panel_record import PanelRecord
 from atft_hpo.paths import Volume
 from atft_hpo.service.capacity.places import machine_cores
 from atft_hpo.service.database.connection import Database, open_database
@@ -104,7 +106,9 @@ def starts(
 ) -> list[dict[str, float]]:
     """Seconds by stage of so many trials; the server is started with the first."""
     database = open_database(settings)
-    study = create_or_continue(database, config, panel.root, panel.fingerprint)
+    study = create_or_continue(
+        database, dated(config, panel), panel.root, panel.fingerprint, PanelRecord.of(panel)
+    )
     launcher = LocalLauncher(database.url, settings, startup_trial.main, PRELOAD)
     asker = Asker(database, study)
     found = [started(database, study, asker, launcher, place) for _ in range(count)]

@@ -31,7 +31,7 @@ from rich.table import Table
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import load_config, with_values
 from atft_hpo.config.training_schema import PHASE_NAMES
-from atft_hpo.data.sampling.slices import panel_split
+from atft_hpo.data.sampling.splits import panel_split
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.paths import RunPaths
 from atft_hpo.training.phases.epoch_report import Decision, EpochReport

@@ -20,6 +20,7 @@ from atft_hpo.service.database.connection import (
     open_database,
 )
 from atft_hpo.service.database.embedded import embedded_url
+from atft_hpo.service.database.tables import SCHEMA_VERSION
 
 pytestmark = pytest.mark.postgres
 EIGHT_OPENERS = """
@@ -47,7 +48,7 @@ def test_eight_processes_initialise_an_empty_database_once(empty_url: str, tmp_p
     assert racers.stdout.split() == ["0"] * 8, racers.stderr
     database = attach_database(Settings(empty_url, Volume(tmp_path), "cpu"))
     assert database.run(lambda c: c.execute(text("SELECT version FROM atft_schema")).all()) == [
-        (1,)
+        (SCHEMA_VERSION,)
     ]
     database.close()
 
@@ -84,7 +85,9 @@ def test_user_without_rights_is_told_so(empty_url: str, database: Database, tmp_
 
 def test_tables_of_another_version_are_refused(settings: Settings, database: Database) -> None:
     database.run(lambda c: c.execute(text("UPDATE atft_schema SET version = 99")))
-    with pytest.raises(StorageError, match="version 99, this program writes version 1"):
+    with pytest.raises(
+        StorageError, match=f"version 99, this program writes version {SCHEMA_VERSION}"
+    ):
         open_database(settings)
 
 

@@ -45,37 +45,73 @@ def test_running_again_lifts_a_stop(database: Database, make_study: MakeStudy, a
     assert study.stop_mode == ""
 
 
-def test_changed_space_is_another_study(database: Database, make_config: MakeStudy) -> None:
+def test_changed_space_is_another_study(
+    database: Database, make_config: MakeStudy, panel_record: Any
+) -> None:
     config = make_config()
     panel = database.volume.root / "p"
-    create_or_continue(database, config, panel, "f")
+    create_or_continue(database, config, panel, "f", panel_record)
     changed = with_values(config, {"study.question": "new"})
     tree = changed.model_dump(mode="json", exclude_none=True)
     tree["search"]["space"]["model.dropout"]["high"] = 0.4
     changed = type(config).model_validate(tree)
     with pytest.raises(StudyError, match=r"space has changed.*0.5 → 0.4.*another study.name"):
-        create_or_continue(database, changed, panel, "f")
+        create_or_continue(database, changed, panel, "f", panel_record)
 
 
-def test_changed_setting_is_another_study(database: Database, make_config: MakeStudy) -> None:
+def test_changed_setting_is_another_study(
+    database: Database, make_config: MakeStudy, panel_record: Any
+) -> None:
     panel = database.volume.root / "p"
-    create_or_continue(database, make_config(), panel, "f")
+    create_or_continue(database, make_config(), panel, "f", panel_record)
     changed = make_config(objective={"metric": "ic"})
     with pytest.raises(StudyError, match=r"objective.metric: sharpe → ic.*another study.name"):
-        create_or_continue(database, changed, panel, "f")
+        create_or_continue(database, changed, panel, "f", panel_record)
 
 
-def test_changed_data_are_another_study(database: Database, make_config: MakeStudy) -> None:
+def test_changed_data_are_another_study(
+    database: Database, make_config: MakeStudy, panel_record: Any
+) -> None:
     panel = database.volume.root / "p"
-    create_or_continue(database, make_config(), panel, "a" * 64)
-    with pytest.raises(StudyError, match="data have changed"):
-        create_or_continue(database, make_config(), panel, "b" * 64)
+    create_or_continue(database, make_config(), panel, "a" * 64, panel_record)
+    with pytest.raises(StudyError, match=r"data have changed \(panel a{12} → b{12}\)"):
+        create_or_continue(database, make_config(), panel, "b" * 64, panel_record)
+
+
+def dates_to(last: str) -> dict[str, Any]:
+    """A split of data that end so."""
+    return {
+        "dates": {
+            "train_first": "2015-01-05", "train_last": "2017-01-05",
+            "validation_first": "2017-02-06", "validation_last": "2018-01-05",
+            "test_first": "2018-02-05", "test_last": last, "purge_days": 21, "embargo_days": 0,
+        }
+    }  # fmt: skip
+
+
+def test_a_study_keeps_its_dates_and_says_how_data_have_grown(
+    database: Database, make_config: MakeStudy, panel_record: Any
+) -> None:
+    panel, config = database.volume.root / "p", make_config(split=dates_to("2019-01-04"))
+    create_or_continue(database, config, panel, "a" * 64, panel_record)
+    assert open_study(database, "race").config.split == config.split
+    grown = make_config(split=dates_to("2020-01-03"))
+    later = panel_record.model_copy(update={"codes": ("A", "B", "NEW")})
+    with pytest.raises(StudyError) as refused:
+        create_or_continue(database, grown, panel, "b" * 64, later)
+    told = str(refused.value)
+    assert "data have changed" in told
+    assert "last day 2019-01-04 → 2020-01-03; stocks new: 1)" in told
+    assert told.endswith("atft-hpo resume race goes on with those it was made with")
+    with pytest.raises(StudyError, match=r"has changed \(split.dates.test_last: 2019"):
+        create_or_continue(database, grown, panel, "a" * 64, panel_record)
+    assert resume_study(database, "race").config.split == config.split
 
 
 def test_panel_outside_the_volume_keeps_its_path(
-    database: Database, make_config: MakeStudy
+    database: Database, make_config: MakeStudy, panel_record: Any
 ) -> None:
-    study = create_or_continue(database, make_config(), Path("/elsewhere/p"), "f")
+    study = create_or_continue(database, make_config(), Path("/elsewhere/p"), "f", panel_record)
     assert study.panel == Path("/elsewhere/p")
 
 
@@ -84,7 +120,7 @@ def test_unknown_study(database: Database) -> None:
         open_study(database, "race")
 
 
-def test_unwritable_volume(database: Database, make_config: MakeStudy) -> None:
+def test_unwritable_volume(database: Database, make_config: MakeStudy, panel_record: Any) -> None:
     database.volume.root.write_text("a file")
     with pytest.raises(VolumeError, match="cannot be written"):
-        create_or_continue(database, make_config(), Path("/p"), "f")
+        create_or_continue(database, make_config(), Path("/p"), "f", panel_record)

@@ -11,13 +11,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import quick_trial
 from sqlalchemy import text
 
 from atft_hpo.cli import app as cli
 from atft_hpo.config.settings import Settings
-from atft_hpo.config.toml import dump_config
+from atft_hpo.config.toml import dump_config, load_config
 from atft_hpo.errors import ConfigError
 from atft_hpo.service.agent.agent import Farewell
 from atft_hpo.service.database.connection import Database
@@ -30,11 +31,24 @@ MakeConfig = Callable[..., Any]
 Invoke = Callable[..., Any]
 
 
+def panel_at(root: Path) -> Any:
+    """400 days of one stock, without files."""
+    names = {"sectors": ("unknown",), "codes": ("A",), "features": ()}
+    return SimpleNamespace(
+        root=root,
+        fingerprint="f" * 64,
+        dates=np.datetime64("2020-01-01") + np.arange(400),
+        sector=np.zeros((400, 1), dtype=np.int16),
+        alive=np.ones((400, 1), dtype=np.bool_),
+        manifest=SimpleNamespace(horizons_days=(1, 5, 10, 20), delay_days=1, **names),
+    )
+
+
 @pytest.fixture
 def invoke(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Invoke:
-    """Runs the command in this process; trials are quick, the panel is a name."""
+    """Runs the command in this process; trials are quick, and so is the panel."""
     monkeypatch.setenv("ATFT_HPO_STORAGE", settings.storage_url or "")
     monkeypatch.setenv("ATFT_HPO_VOLUME", str(settings.volume.root))
     monkeypatch.setenv("ATFT_HPO_DEVICE", "cpu")
@@ -43,7 +57,7 @@ def invoke(
         return LocalLauncher(url, settings, quick_trial.main, preload=())
 
     monkeypatch.setattr("atft_hpo.service.agent.session.LocalLauncher", quick)
-    panel = SimpleNamespace(root=settings.volume.root / "panels" / "p", fingerprint="f" * 64)
+    panel = panel_at(settings.volume.root / "panels" / "p")
     monkeypatch.setattr("atft_hpo.cli.studies.build_panel", lambda *_: panel)
     monkeypatch.setattr(cli, "_debug", [])
 
@@ -82,6 +96,9 @@ def test_run_to_the_end_again_and_further(invoke: Invoke, study_file: Callable[.
     assert "atft-hpo resume race --trials 12 --workers 2 --device cpu\n" in done.out
     report = Path(os.environ["ATFT_HPO_VOLUME"]) / "studies" / "race" / "report.html"
     assert report.is_file()
+    dates = load_config(report.with_name("study.toml")).split.dates
+    assert dates is not None
+    assert str(dates.test_last) == "2021-02-03", "the last of 400 days"
 
     again = invoke("run", study)
     assert again.code == 0

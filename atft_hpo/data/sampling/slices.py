@@ -18,13 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from atft_hpo.config.data_schema import SliceConfig, SplitConfig
+from atft_hpo.config.data_schema import SliceConfig
 from atft_hpo.config.schema import Config
 from atft_hpo.data.neutralization.loss_labels import loss_labels
 from atft_hpo.data.sampling.batch import Batch
 from atft_hpo.data.sampling.cuts import day_cuts, stock_groups
 from atft_hpo.data.sampling.edges import EDGE_ATTRIBUTES, load_graph
-from atft_hpo.data.sampling.splits import Split, date_split
+from atft_hpo.data.sampling.splits import Split, late_exits, panel_split
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.data.store.trading import Trading
 
@@ -62,6 +62,9 @@ class SliceSource:
         trading = Trading.of(panel, range(len(panel.dates)), config.portfolio.delisting_return)
         self._return_DN = torch.from_numpy(trading.position_DN).to(device)
         self._executable_DN = torch.from_numpy(trading.executable_DN).to(device)
+        if config.split.dates is not None:
+            train = slice(self.split.train.start, self.split.train.stop)
+            masked[train][late_exits(panel, self.split)] = np.nan
         label_DNQ = loss_labels(panel, masked, config.loss)
         self._label_DNQ = torch.from_numpy(label_DNQ).to(device)
         self._labelled_DN = np.isfinite(label_DNQ).any(axis=2) & panel.alive
@@ -74,10 +77,10 @@ class SliceSource:
 
     @cached_property
     def split(self) -> Split:
-        """Ranges of days; only looked at when needed, so that a short panel can be predicted.
+        """Ranges of days.
 
         Raises:
-            DataError: the panel is too short for the split.
+            DataError: the panel is too short for a split that has no dates yet.
         """
         return panel_split(self.panel, self._split)
 
@@ -204,17 +207,6 @@ class SliceSource:
         near_SNK = torch.where(real_SNK, position_N[far_SNK.clamp(min=0)], -1)
         edge_SNKE = self._edges_GNKE[graphs, stocks]
         return near_SNK, edge_SNKE * (near_SNK >= 0)[..., None]
-
-
-def panel_split(panel: Panel, config: SplitConfig) -> Split:
-    """`date_split` of the days of `panel`.
-
-    Raises:
-        DataError: the panel is too short for the split.
-    """
-    manifest = panel.manifest
-    days, horizon = len(manifest.dates), max(manifest.horizons_days)
-    return date_split(days, config, horizon, manifest.delay_days)
 
 
 def evaluation_cuts(days: range, config: SliceConfig) -> list[range]:

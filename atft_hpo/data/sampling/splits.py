@@ -1,25 +1,42 @@
-"""Date splits, for all stocks at once: train | gap | validation | gap | test.
+"""Date splits, for all stocks at once: train | gap | validation | gap | test | live.
+
+    config = dated(config, panel)               # once, when a study or a training begins
+    split = panel_split(panel, config.split)    # of this panel, or of one that has grown
 
 The gap (purge of max horizon + delay, plus the embargo) is cut from the beginning of the later
 range, so that the last training label ends before validation starts, and likewise before the test.
+Shares of the days are resolved to dates once; those stay where they are when days are added, and
+the days after the data that they were found for are live.
 """
 
 from dataclasses import dataclass
+from datetime import date
 
-from atft_hpo.config.data_schema import SplitConfig
+import numpy as np
+from numpy.typing import NDArray
+
+from atft_hpo.config.data_schema import SplitConfig, SplitDates
+from atft_hpo.config.schema import Config
+from atft_hpo.data.store.labels import next_tradable
+from atft_hpo.data.store.panel import Panel
 from atft_hpo.errors import DataError
 
 MIN_RANGE_DAYS = 10
-"""A shorter range is an error: nothing can be measured on it."""
+"""A shorter range is an error where one is trained or chosen by: nothing can be measured on it."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Ranges of day indices; ascending, disjoint, apart by at least max horizon + delay."""
+    """Ranges of day indices of one panel; ascending, disjoint, apart by max horizon + delay.
+
+    A panel that has no day of a range has an empty one.
+    """
 
     train: range
     validation: range
     test: range
+    live: range
+    """After the data that the split was made for: neither trained on nor chosen by."""
 
 
 def date_split(days: int, config: SplitConfig, max_horizon: int, delay_days: int) -> Split:
@@ -41,9 +58,85 @@ def date_split(days: int, config: SplitConfig, max_horizon: int, delay_days: int
         if config.scheme == "rolling":
             begin = validation.start - gap - first
     train = range(begin, validation.start - gap)
-    split = Split(train, validation, range(last + gap, days))
+    split = Split(train, validation, range(last + gap, days), range(days, days))
     _refuse_short(split, days, gap)
     return split
+
+
+def dated_split(days_D: NDArray[np.datetime64], dates: SplitDates) -> Split:
+    """Where the ranges of `dates` lie among the ascending trading days of a panel."""
+
+    def between(first: date, last: date) -> range:
+        begin = int(np.searchsorted(days_D, np.datetime64(first, "D"), side="left"))
+        return range(begin, int(np.searchsorted(days_D, np.datetime64(last, "D"), side="right")))
+
+    test = between(dates.test_first, dates.test_last)
+    return Split(
+        train=between(dates.train_first, dates.train_last),
+        validation=between(dates.validation_first, dates.validation_last),
+        test=test,
+        live=range(test.stop, len(days_D)),
+    )
+
+
+def panel_split(panel: Panel, config: SplitConfig) -> Split:
+    """The ranges of `config` on the days of `panel`.
+
+    Raises:
+        DataError: the panel is too short for shares of its days.
+    """
+    if config.dates is not None:
+        return dated_split(panel.dates, config.dates)
+    manifest = panel.manifest
+    return date_split(len(panel.dates), config, max(manifest.horizons_days), manifest.delay_days)
+
+
+def dated(config: Config, panel: Panel) -> Config:
+    """`config` with its split as dates, which `panel` has; one that has dates keeps them.
+
+    Raises:
+        DataError: the panel is too short for the split, or lacks days of its training or
+            validation range.
+    """
+    split = panel_split(panel, config.split)
+    if config.split.dates is not None:
+        _refuse_lacking(split, panel, config.split.dates)
+        return config
+    days: list[date] = panel.dates.tolist()
+    manifest = panel.manifest
+    dates = SplitDates(
+        train_first=days[split.train[0]],
+        train_last=days[split.train[-1]],
+        validation_first=days[split.validation[0]],
+        validation_last=days[split.validation[-1]],
+        test_first=days[split.test[0]],
+        test_last=days[split.test[-1]],
+        purge_days=max(manifest.horizons_days) + manifest.delay_days,
+        embargo_days=config.split.embargo_days,
+    )
+    return config.model_copy(update={"split": SplitConfig(dates=dates)})
+
+
+def late_exits(panel: Panel, split: Split) -> NDArray[np.bool_]:
+    """[D, N, Q] over the train range: labels whose exit is not before the validation range begins.
+
+    A stock that cannot be traded when its label is due is left later (`labels`), over a long halt
+    later than the purge provides for.
+    """
+    limit, shift = split.validation.start, panel.manifest.delay_days
+    exit_DN = next_tradable(panel.tradable[:limit])
+    later_N = panel.tradable[limit:].any(axis=0)
+    due_D = np.arange(split.train.start, split.train.stop) + shift
+    late = [
+        (exit_DN[np.minimum(due_D + horizon, limit - 1)] == limit) & later_N
+        for horizon in panel.manifest.horizons_days
+    ]
+    return np.stack(late, axis=-1)
+
+
+def shared_days(one: range, other: range) -> int:
+    """How many days two ranges have in common."""
+    return max(0, min(one.stop, other.stop) - max(one.start, other.start))
 
 
 def _fold(whole: range, fold: int, folds: int) -> range:
@@ -53,10 +146,25 @@ def _fold(whole: range, fold: int, folds: int) -> range:
 
 
 def _refuse_short(split: Split, days: int, gap: int) -> None:
-    for name, part in vars(split).items():
+    for name in ("train", "validation", "test"):
+        part: range = getattr(split, name)
         if len(part) < MIN_RANGE_DAYS:
             raise DataError(
                 f"{days} days of data leave {len(part)} for the {name} range (purge and embargo "
                 f"take {gap}), expected at least {MIN_RANGE_DAYS}; give longer data, fewer folds, "
                 "shorter horizons, or other split shares"
             )
+
+
+def _refuse_lacking(split: Split, panel: Panel, dates: SplitDates) -> None:
+    """A training on `dates` must not be one on fewer days without a word."""
+    first, last = panel.dates[0].item(), panel.dates[-1].item()
+    lacking = first > dates.train_first or last < dates.validation_last
+    if lacking or min(len(split.train), len(split.validation)) < MIN_RANGE_DAYS:
+        raise DataError(
+            f"split.dates trains from {dates.train_first} and validates to "
+            f"{dates.validation_last}, the panel has days from {first} to {last}, "
+            f"{len(split.train)} of them to train on and {len(split.validation)} to validate on; "
+            "give the data that the dates were found for, or longer ones, or leave out "
+            "[split.dates] to have the ranges found anew"
+        )

@@ -40,7 +40,7 @@ from atft_hpo.results.model_explanation.frames import (
 from atft_hpo.results.predictions import Days, day_range
 from atft_hpo.training.forecasting.forecast import evaluating, precision
 from atft_hpo.training.state.checkpoint import checkpoint_sha256
-from atft_hpo.training.state.open_model import load_model
+from atft_hpo.training.state.open_model import load_model, split_dates
 
 
 def explain(
@@ -66,8 +66,8 @@ def explain(
     device = device or torch.device("cpu")
     model, config = load_model(checkpoint, panel)
     same_targets(config, panel)
+    chosen = day_range(panel, split_dates(config), days, allow_test=allow_test)
     source = SliceSource(panel, config, device)
-    chosen = day_range(panel, source.split, days, allow_test=allow_test)
     model = model.to(device)
     seen = _inspect(model, source, chosen, config)
     selection = selection_frame(seen.selection, model.code_weights(), panel)

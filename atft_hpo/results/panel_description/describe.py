@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from atft_hpo.config.data_schema import SplitConfig
-from atft_hpo.data.sampling.splits import Split, date_split
+from atft_hpo.data.sampling.splits import Split, panel_split
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.data.suspicious.findings import SuspiciousPrices
+from atft_hpo.errors import DataError
 from atft_hpo.results.panel_description.feature_ic import daily_rank_ic, t_statistics
 
 LEAK_RANK_IC = 0.06
@@ -96,12 +97,10 @@ def describe(panel: Panel, split: SplitConfig | None = None) -> PanelDescription
     """Describe `panel`, reading train and validation days of `split` (default split when None).
 
     Raises:
-        DataError: the panel is too short for the split.
+        DataError: the panel is too short for the split, or has none of its days.
     """
     manifest = panel.manifest
-    horizons, delay = manifest.horizons_days, manifest.delay_days
-    ranges = date_split(len(panel.dates), split or SplitConfig(), max(horizons), delay)
-    days = _days(ranges)
+    days = _days(panel_split(panel, split or SplitConfig()))
     alive_DN = np.asarray(panel.alive[days])
     rank_ic_DFQ, residual = daily_rank_ic(panel, days)
     stocks_D = alive_DN.sum(axis=1)
@@ -118,7 +117,7 @@ def describe(panel: Panel, split: SplitConfig | None = None) -> PanelDescription
         coverage=float(alive_DN.mean()),
         sectors=len(np.unique(panel.sector[np.asarray(panel.present)])),
         families=families,
-        labels=tuple(_label(panel, days, alive_DN, q) for q in range(len(horizons))),
+        labels=tuple(_label(panel, days, alive_DN, q) for q in range(len(manifest.horizons_days))),
         features=_features(panel, rank_ic_DFQ),
         residual=residual,
         dropped_columns=manifest.report["dropped_columns"],
@@ -128,7 +127,13 @@ def describe(panel: Panel, split: SplitConfig | None = None) -> PanelDescription
 
 
 def _days(ranges: Split) -> NDArray[np.int64]:
-    return np.array([*ranges.train, *ranges.validation])
+    days = [*ranges.train, *ranges.validation]
+    if not days:
+        raise DataError(
+            "the panel has no day of the train and validation ranges in split.dates; describe it "
+            "without a configuration, or with one that has split shares"
+        )
+    return np.array(days)
 
 
 def _label(

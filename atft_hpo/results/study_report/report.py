@@ -9,6 +9,7 @@ whose trials all failed: what cannot be drawn yet is explained in its place.
 from collections.abc import Iterator
 from pathlib import Path
 
+from atft_hpo.config.data_schema import SplitDates
 from atft_hpo.results.study_report import learning_figures, search_figures
 from atft_hpo.results.study_report.facts import (
     Selection,
@@ -169,12 +170,20 @@ def _training(study: StudyRecord) -> Iterator[Part]:
     yield learning_figures.epochs_and_time(study)
 
 
+def _days(dates: SplitDates | None) -> Iterator[tuple[str, str]]:
+    if dates is not None:
+        yield "Trained on", f"{dates.train_first} to {dates.train_last}"
+        yield "Chosen by", f"{dates.validation_first} to {dates.validation_last}"
+        yield "Test range", f"{dates.test_first} to {dates.test_last}; what follows is live"
+
+
 def _set_up(study: StudyRecord) -> Iterator[Part]:
     config = study.config
     phases = listing([f"{phase_label(n)} {p.epochs}" for n, p in config.phases.in_order])
     rows = [
         ("Started", f"{study.created_at:%Y-%m-%d %H:%M %Z}"),
         ("Panel", study.panel),
+        *_days(config.split.dates),
         ("Horizons", f"{listing([str(h) for h in config.data.horizons_days])} days, "
                      f"traded with a delay of {plural(config.data.delay_days, 'day')}"),
         ("Cost", f"{config.portfolio.cost_bps:g} bps of Σ|Δw|, sizing {config.portfolio.sizing}"),

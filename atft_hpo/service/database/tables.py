@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised with every change of these tables; a database of another version is refused."""
 
 metadata = MetaData()
@@ -36,11 +36,17 @@ study_table = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("optuna_id", Integer, nullable=False),
-    Column("config", Text, nullable=False, comment="TOML; its budget is superseded by `budget`"),
+    Column(
+        "config",
+        Text,
+        nullable=False,
+        comment="TOML; split as dates; see `budget`",
+    ),
     Column("budget", JSONB, nullable=False),
     Column("space_sha256", Text, nullable=False),
     Column("panel", Text, nullable=False, comment="path, relative to the volume where inside it"),
     Column("panel_fingerprint", Text, nullable=False),
+    Column("panel_record", JSONB, nullable=False, comment="a `PanelRecord`: what has which name"),
     Column("target_trials", Integer, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=now()),
     Column("stop_mode", Text, nullable=False, server_default="", comment="'', drain or now"),

@@ -1,15 +1,16 @@
 """A study in the database: created once, continued ever after, refused when it has changed.
 
-    study = create_or_continue(database, config, panel_path, fingerprint)
+    study = create_or_continue(database, dated(config, panel), panel_path, fingerprint, record)
     study = open_study(database, "quickstart")
 
-What makes trials comparable is fixed at creation: the space, the panel, and every setting outside
-`budget`. A budget may change with every start; the number of trials is only ever raised.
+What makes trials comparable is fixed at creation: the space, the panel, the dates of the split, and
+every setting outside `budget`. A budget may change with every start; the number of trials is only
+ever raised.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError
@@ -18,15 +19,16 @@ from sqlalchemy import Connection, RowMapping, select, update
 from atft_hpo.config.schema import Config
 from atft_hpo.config.search_schema import BudgetConfig
 from atft_hpo.config.toml import dump_config, parse_config
-from atft_hpo.errors import StudyError, VolumeError
+from atft_hpo.errors import VolumeError
 from atft_hpo.paths import Volume
 from atft_hpo.search.space import space_sha256
 from atft_hpo.service.database.connection import Database
 from atft_hpo.service.database.tables import study_table
 from atft_hpo.service.queue.operator import lock_study
+from atft_hpo.service.studies.changes import refuse_changes
 
-_FREE = ("study.question", "data.path", "budget")
-"""Keys that may differ: `data.path` because the panel's fingerprint says more."""
+if TYPE_CHECKING:
+    from atft_hpo.data.store.panel_record import PanelRecord  # it brings torch along
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,11 @@ class OpenStudy:
 
 
 def create_or_continue(
-    database: Database, config: Config, panel: Path, fingerprint: str
+    database: Database, config: Config, panel: Path, fingerprint: str, record: "PanelRecord"
 ) -> OpenStudy:
     """The study named by `config.study.name`, made if it is new. Its file lands in the volume.
 
+    `config` has its split as dates; these, and `record`, stay with the study when the data grow.
     A continued study gets the budget of `config` (the larger number of trials) and may start
     trials again if a person had stopped it.
 
@@ -61,9 +64,9 @@ def create_or_continue(
         def work(connection: Connection) -> OpenStudy:
             row = _find(connection, name)
             if row is None:
-                _insert(connection, database.volume, config, optuna_id, panel, fingerprint)
+                _insert(connection, database.volume, config, optuna_id, panel, fingerprint, record)
             else:
-                _check_unchanged(row, config, fingerprint)
+                refuse_changes(row, config, fingerprint, record)
                 _continue(connection, row, config.budget)
             return _opened(lock_study(connection, name), database.volume)
 
@@ -115,31 +118,6 @@ def optuna_study(
     )
 
 
-def changed_keys(old: Config, new: Config) -> list[str]:
-    """Dotted keys outside `_FREE` that differ, with both values."""
-    before, after = _flat(old), _flat(new)
-    return [
-        f"{key}: {before.get(key, 'absent')!s} → {after.get(key, 'absent')!s}"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key)
-        and not any(key == free or key.startswith(free + ".") for free in _FREE)
-    ]
-
-
-def _flat(config: Config) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-
-    def walk(prefix: str, node: Any) -> None:
-        if isinstance(node, dict) and node:
-            for key, value in node.items():
-                walk(f"{prefix}.{key}" if prefix else key, value)
-        else:
-            flat[prefix] = node
-
-    walk("", config.model_dump(mode="json", exclude_none=True))
-    return flat
-
-
 def _optuna_study(database: Database, name: str) -> int:
     storage = database.optuna_storage
     try:
@@ -160,6 +138,7 @@ def _insert(
     optuna_id: int,
     panel: Path,
     fingerprint: str,
+    record: "PanelRecord",
 ) -> None:
     inside = panel.is_relative_to(volume.root)
     connection.execute(
@@ -171,30 +150,10 @@ def _insert(
             space_sha256=space_sha256(config),
             panel=str(panel.relative_to(volume.root) if inside else panel),
             panel_fingerprint=fingerprint,
+            panel_record=record.model_dump(mode="json"),
             target_trials=config.budget.trials,
         )
     )
-
-
-def _check_unchanged(row: RowMapping, config: Config, fingerprint: str) -> None:
-    name = row["name"]
-    advice = f"a study cannot mix them; choose another study.name than {name!r}"
-    changes = changed_keys(parse_config(row["config"], f"study {name}"), config)
-    if row["space_sha256"] != space_sha256(config):
-        space = [change for change in changes if change.startswith("search.space")]
-        raise StudyError(f"the search space has changed ({_few(space)}): {advice}")
-    if changes:
-        raise StudyError(f"the configuration has changed ({_few(changes)}): {advice}")
-    if row["panel_fingerprint"] != fingerprint:
-        raise StudyError(
-            f"the data have changed (panel {row['panel_fingerprint'][:12]} → {fingerprint[:12]}): "
-            f"{advice}"
-        )
-
-
-def _few(changes: list[str], limit: int = 3) -> str:
-    more = f", and {len(changes) - limit} more" if len(changes) > limit else ""
-    return "; ".join(changes[:limit]) + more
 
 
 def _continue(connection: Connection, row: RowMapping, budget: BudgetConfig) -> None:

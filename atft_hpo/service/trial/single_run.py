@@ -15,7 +15,7 @@ from atft_hpo.paths import RunPaths
 from atft_hpo.progress import Progress
 from atft_hpo.results.status_lines import epoch_line
 from atft_hpo.service.process.signals import Signals
-from atft_hpo.service.studies.study import changed_keys
+from atft_hpo.service.studies.changes import changed_keys
 from atft_hpo.service.trial.error_outcome import is_out_of_memory
 from atft_hpo.service.trial.training import Work
 from atft_hpo.training.phases.epoch_report import Decision, Ending, EpochReport, TrainingResult

@@ -18,7 +18,8 @@ import torch
 from atft_hpo.config.schema import Config
 from atft_hpo.data.sampling.batch import Batch
 from atft_hpo.data.sampling.edges import EDGE_ATTRIBUTES
-from atft_hpo.data.sampling.slices import evaluation_cuts, panel_split, resident_features
+from atft_hpo.data.sampling.slices import evaluation_cuts, resident_features
+from atft_hpo.data.sampling.splits import panel_split
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.model.atft import MODULES
 from atft_hpo.training.forecasting.forecast import evaluating, model_to_train, precision

@@ -4,7 +4,8 @@
 
 Two runs on the same panel whose configurations agree here have done the same up to the end of these
 phases, bit by bit on a CPU; so one may go on where the other stood. What later phases do, and
-settings that none of these phases reads, may differ.
+settings that none of these phases reads, may differ. A run's split is in dates by then (`dated`):
+two that train on other days differ here, however they came to them.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ from atft_hpo.config.schema import Config
 from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.data.store.panel import Panel
 
-CONTENT_VERSION: Final = 7
+CONTENT_VERSION: Final = 8
 """Counts changes of last.pt; a run goes on from no other version."""
 TREES: Final = "trees"
 """What the trees are called among the names of phases."""

@@ -24,7 +24,9 @@ import atft_hpo
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import dump_config, parse_config
 from atft_hpo.data.sampling.slices import SliceSource
+from atft_hpo.data.sampling.splits import dated
 from atft_hpo.data.store.panel import Panel
+from atft_hpo.data.store.panel_record import PanelRecord
 from atft_hpo.errors import CheckpointError
 from atft_hpo.evaluation.yardsticks import Yardsticks
 from atft_hpo.model.atft import ATFT
@@ -61,6 +63,7 @@ class RunState:
     """One training run between two steps."""
 
     config: Config
+    """With its split as dates."""
     panel: Panel
     device: torch.device
     source: SliceSource
@@ -87,7 +90,12 @@ class RunState:
 
     @classmethod
     def begin(cls, config: Config, panel: Panel, device: torch.device) -> "RunState":
-        """A run before its first epoch; sets torch's global seed."""
+        """A run before its first epoch; sets torch's global seed.
+
+        Raises:
+            DataError: the panel is too short for the split, or lacks days of it.
+        """
+        config = dated(config, panel)
         phases = phases_of(config)
         torch.manual_seed(config.seed)
         model = model_to_train(config, panel, device)
@@ -108,6 +116,11 @@ class RunState:
     def yardsticks(self) -> Yardsticks:
         """Of the validation range."""
         return Yardsticks.of(self.panel, self.source.split.validation, self.config.portfolio)
+
+    @cached_property
+    def panel_record(self) -> PanelRecord:
+        """What checkpoints keep of the panel."""
+        return PanelRecord.of(self.panel)
 
     @property
     def needs_trees(self) -> bool:
@@ -239,8 +252,8 @@ class RunState:
         return {
             "version": atft_hpo.__version__,
             "config": dump_config(self.config),
-            "features_sha256": self.panel.manifest.features_sha256,
             "panel": self.panel.fingerprint,
+            "panel_record": self.panel_record.model_dump(mode="json"),
             "phase": report.phase_name,
             "epoch": report.epoch,
             "step": step,

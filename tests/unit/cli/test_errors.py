@@ -54,7 +54,7 @@ def test_unreachable_database_is_masked(invoke: Invoke, monkeypatch: pytest.Monk
 def test_wrong_days(invoke: Invoke, days: str) -> None:
     from atft_hpo.cli.model import chosen_days
 
-    with pytest.raises(ConfigError, match="expected validation, test, or FROM:TO"):
+    with pytest.raises(ConfigError, match="expected validation, test, live, or FROM:TO"):
         chosen_days(days)
 
 

@@ -62,7 +62,7 @@ def test_errors_are_one_line(
     for arguments, code, message in (
         ((run.last,), 7, "no trained model in it"),
         ((run.root / "absent.pt",), 7, "cannot be read"),
-        ((run.best, "--days", "yesterday"), 2, "expected validation, test, or FROM:TO"),
+        ((run.best, "--days", "yesterday"), 2, "expected validation, test, live, or FROM:TO"),
         ((run.best, "--days", "test"), 2, "reach into the test range"),
         ((run.best, "--panel", tmp_path), 3, "manifest"),
     ):
@@ -71,8 +71,9 @@ def test_errors_are_one_line(
         assert message in done.err
     assert not out.exists()
 
-    looks: list[tuple[bool, Path, str]] = []
-    monkeypatch.setattr("atft_hpo.cli.explain.note_look", lambda *given: looks.append(given[:3]))
+    looks: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("atft_hpo.cli.explain.note_look", lambda *given: looks.append(given))
     done = invoke("explain", run.best, "--days", "test", "--allow-test", "--out", out)
     assert done.code == 0, done.err
-    assert looks == [(True, run.best, "explain")]
+    [(allowed, checkpoint, _, days, command, _)] = looks
+    assert (allowed, checkpoint, days, command) == (True, run.best, "test", "explain")

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from tiny_study import MARKET
 
+from atft_hpo.config.toml import load_config
 from atft_hpo.paths import PanelPaths, RunPaths
 
 Invoke = Callable[..., Any]
@@ -52,7 +53,11 @@ def test_train_evaluate_predict_backtest(invoke: Invoke, config: Path, tmp_path:
     assert "tiny · baseline 2 · epoch 2/2" in trained.out
     run = RunPaths(tmp_path / "volume" / "runs" / "tiny")
     assert run.summary.is_file()
+    dates = load_config(run.config).split.dates
+    assert dates is not None
+    assert "split.dates" in run.config.read_text()
     assert "is complete" in invoke("train", config).out
+    assert "is complete" in invoke("train", run.config, "--name", "tiny").out, "the same days"
     assert "choose another --name" in invoke("train", config, "--max-epochs", "1").err
     assert invoke("train", config, "--max-epochs", "1", "--name", "short").code == 0
 
@@ -73,7 +78,10 @@ def test_train_evaluate_predict_backtest(invoke: Invoke, config: Path, tmp_path:
     assert {"date", "code", "score_1d", "q50_5d"} <= set(pl.read_parquet_schema(out))
     refused = invoke("predict", run.best, "--out", out, "--days", "test")
     assert refused.code == 2
-    assert "test range" in refused.err
+    assert f"test range, which begins on {dates.test_first}" in refused.err
+    later = invoke("predict", run.best, "--out", out, "--days", "live")
+    assert later.code == 2
+    assert f"no live day: the data of the checkpoint's study end on {dates.test_last}" in later.err
     done = invoke("backtest", run.best, "--out", tmp_path / "backtest")
     assert done.code == 0
     assert done.out.startswith(screen), "the same table"

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.section import Section
-from atft_hpo.config.toml import build_config, parse_config
+from atft_hpo.config.toml import build_config, dump_config, parse_config
 from atft_hpo.config.training_schema import PHASE_NAMES, PhasesConfig
 from atft_hpo.errors import ConfigError
 
@@ -162,3 +162,39 @@ def test_a_pruner_that_could_never_compare_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"max_peers = 3, min_peers = 5.*raise max_peers"):
         build_config({"search": {"pruner": {"max_peers": 3}}})
     build_config({"search": {"pruner": {"max_peers": 3, "kind": "median"}}})
+
+
+DATES = {
+    "train_first": "2015-01-05", "train_last": "2018-01-05", "validation_first": "2018-02-05",
+    "validation_last": "2019-02-05", "test_first": "2019-03-05", "test_last": "2020-03-05",
+    "purge_days": 21, "embargo_days": 5,
+}  # fmt: skip
+
+
+def test_a_split_is_shares_or_dates() -> None:
+    config = build_config({"split": {"dates": DATES}})
+    assert config.model_dump(mode="json")["split"] == {"dates": DATES}
+    assert config.split.model_dump(mode="json") == {"dates": DATES}
+    assert parse_config(dump_config(config)) == config
+    assert "train_share" in dump_config(Config())
+    assert "train_share" not in dump_config(config)
+    both = {"split": {"dates": DATES, "train_share": 0.5, "fold": 0}}
+    with pytest.raises(ConfigError, match=r"leave out split.train_share, split.fold, or"):
+        build_config(both)
+    written = "split.dates.train_first = 2015-01-05"  # a date of TOML's own
+    others = [f"split.dates.{k} = {v!r}" for k, v in DATES.items() if k != "train_first"]
+    assert parse_config("\n".join([written, *others])) == config
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("train_last", "2018-02-05", "validation_first is 2018-02-05, train_last is 2018-02-05"),
+        ("test_last", "2019-01-01", "test_last is 2019-01-01, test_first is 2019-03-05"),
+        ("purge_days", 20, "reach 21 days ahead, the gaps of split.dates were left for 20"),
+        ("train_first", "soon", "split.dates.train_first = 'soon'"),
+    ],
+)
+def test_dates_that_cannot_be(key: str, value: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        build_config({"split": {"dates": DATES | {key: value}}})

@@ -15,6 +15,7 @@ import torch
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import build_config, with_values
 from atft_hpo.config.training_schema import PHASE_NAMES
+from atft_hpo.data.sampling.splits import dated
 from atft_hpo.data.store.pack import pack_table
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.evaluation.series import DailySeries
@@ -235,6 +236,7 @@ class TrainedRun:
 
     panel: Panel
     config: Config
+    """With its split as dates."""
     result: TrainingResult
     paths: RunPaths
 
@@ -269,6 +271,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     root = tmp_path_factory.mktemp("trained")
     config = build_config(TINY)
     panel = pack_table(small_market(root / "market.parquet"), root / "panel", config.data)
+    config = dated(config, panel)
     run = RunPaths(root / "run")
     cpu = torch.device("cpu")
     result = run_phases(config, panel, run, cpu, on_epoch=lambda _: Decision.CONTINUE)

@@ -1,6 +1,7 @@
 """The screen of metrics: read as printed, at 80 columns and in a pipe."""
 
 import io
+from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from atft_hpo.config.data_schema import SplitDates
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import with_values
 from atft_hpo.data.neutralization.styles import STYLES
-from atft_hpo.data.sampling.splits import Split
+from atft_hpo.data.sampling.splits import dated_split
 from atft_hpo.results.console import print_whole
 from atft_hpo.results.metrics_table import (
     AFTER_STYLES,
@@ -163,10 +165,25 @@ def test_the_legend_fits_too(metric: str) -> None:
     assert "net of 10 bps" in "\n".join(metrics_legend(config))
 
 
-def heading(days: range, config: Config, checkpoint: str = "/x/best_main.pt") -> list[str]:
-    split = Split(range(0, 90), range(100, 130), range(140, 170))
-    forecast: Any = SimpleNamespace(days=days, split=split, config=config)
-    panel: Any = SimpleNamespace(dates=np.datetime64("2020-01-01") + np.arange(170))
+FIRST_DAY = date(2020, 1, 1)
+DATES = SplitDates(
+    train_first=FIRST_DAY,
+    train_last=FIRST_DAY + timedelta(89),
+    validation_first=FIRST_DAY + timedelta(100),
+    validation_last=FIRST_DAY + timedelta(129),
+    test_first=FIRST_DAY + timedelta(140),
+    test_last=FIRST_DAY + timedelta(169),
+    purge_days=6,
+    embargo_days=4,
+)
+
+
+def heading(
+    days: range, config: Config, checkpoint: str = "/x/best_main.pt", panel_days: int = 400
+) -> list[str]:
+    panel: Any = SimpleNamespace(dates=np.datetime64("2020-01-01") + np.arange(panel_days))
+    split = dated_split(panel.dates, DATES)
+    forecast: Any = SimpleNamespace(days=days, dates=DATES, split=split, config=config)
     return metrics_heading(Path(checkpoint), forecast, panel)
 
 
@@ -187,12 +204,21 @@ def test_the_heading_names_checkpoint_origin_and_days() -> None:
         (range(140, 170), ": test"),
         (range(120, 141), ": reaching into the test range"),
         (range(110, 111), ": neither trained on nor test"),
+        (range(10, 90), ": trained on, no evidence"),
+        (range(170, 400), ": live, after its study's data"),
+        (range(169, 400), ": reaching into the test range"),
     ],
 )
 def test_the_heading_says_what_days_are_worth(days: range, words: str) -> None:
     line = heading(days, Config())[2]
     assert line.endswith(words)
     assert len(line) < 80
+
+
+def test_a_panel_with_a_part_of_a_range_is_named() -> None:
+    line = heading(range(100, 120), Config(), panel_days=120)[2]
+    assert line.endswith(": a part of validation, from 2020-04-10 to 2020-05-09")
+    assert heading(range(20, 60), Config(), panel_days=60)[2].endswith(": trained on, no evidence")
 
 
 def test_the_heading_of_an_exported_configurations_run() -> None:

@@ -1,6 +1,6 @@
 """Prediction: the forecasts of validation, as rows; the test range only when allowed."""
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +8,29 @@ import numpy as np
 import polars as pl
 import pytest
 
-from atft_hpo.data.sampling.splits import Split
+from atft_hpo.config.data_schema import SplitDates
 from atft_hpo.errors import CheckpointError, ConfigError, VolumeError
-from atft_hpo.results.predictions import day_range, forecast_checkpoint, predict, quantile_name
+from atft_hpo.results.predictions import (
+    Days,
+    day_range,
+    forecast_checkpoint,
+    predict,
+    quantile_name,
+    reads_test,
+)
 from atft_hpo.training.state.checkpoint import checkpoint_sha256, load_checkpoint, save_checkpoint
 
-SPLIT = Split(range(0, 90), range(100, 130), range(140, 170))
+DAY_ONE = date(2020, 1, 1)
+DATES = SplitDates(
+    train_first=DAY_ONE,
+    train_last=DAY_ONE + timedelta(89),
+    validation_first=DAY_ONE + timedelta(100),
+    validation_last=DAY_ONE + timedelta(129),
+    test_first=DAY_ONE + timedelta(140),
+    test_last=DAY_ONE + timedelta(159),
+    purge_days=6,
+    embargo_days=4,
+)
 
 
 def test_rows_are_the_forecasts_of_live_stocks(trained: Any, tmp_path: Path) -> None:
@@ -65,26 +82,46 @@ def test_dates_are_inclusive_and_bounded_by_the_test_range(trained: Any) -> None
     def day(index: int) -> date:
         return panel.dates[index].astype(object)  # type: ignore[no-any-return]
 
-    assert day_range(panel, SPLIT, (day(3), day(7))) == range(3, 8)
-    assert day_range(panel, SPLIT, (date(1999, 1, 1), day(7))) == range(0, 8)
-    assert day_range(panel, SPLIT, (first, day(139))) == range(0, 140), "the gap may be read"
+    assert day_range(panel, DATES, (day(3), day(7))) == range(3, 8)
+    assert day_range(panel, DATES, (date(1999, 1, 1), day(7))) == range(0, 8)
+    assert day_range(panel, DATES, (first, day(139))) == range(0, 140), "the gap may be read"
     with pytest.raises(ConfigError, match="test range"):
-        day_range(panel, SPLIT, (first, day(140)))
-    assert day_range(panel, SPLIT, (first, day(140)), allow_test=True) == range(0, 141)
-    assert day_range(panel, SPLIT, "validation") == SPLIT.validation
+        day_range(panel, DATES, (first, day(140)))
+    assert day_range(panel, DATES, (first, day(140)), allow_test=True) == range(0, 141)
+    assert day_range(panel, DATES, "validation") == range(100, 130)
+    assert day_range(panel, DATES, "live") == range(160, 170)
+    assert day_range(panel, DATES, (day(160), day(169))) == range(160, 170), "no test day"
+    with pytest.raises(ConfigError, match=r"begins on 2020-05-20 and ends on 2020-06-08"):
+        day_range(panel, DATES, (day(159), day(169)))
+
+
+@pytest.mark.parametrize(
+    ("days", "reads"),
+    [
+        ("validation", False),
+        ("test", True),
+        ("live", False),
+        ((DAY_ONE + timedelta(159), DAY_ONE + timedelta(169)), True),
+        ((DAY_ONE + timedelta(160), DAY_ONE + timedelta(169)), False),
+    ],
+)
+def test_only_days_of_the_test_range_are_a_look(trained: Any, days: Days, reads: bool) -> None:
+    assert reads_test(trained.panel, DATES, days) is reads
 
 
 def test_days_the_panel_does_not_have(trained: Any) -> None:
     with pytest.raises(ConfigError, match="the panel has days from 2020-01-01 to 2020-06-18"):
-        day_range(trained.panel, SPLIT, (date(1999, 1, 1), date(1999, 2, 1)))
+        day_range(trained.panel, DATES, (date(1999, 1, 1), date(1999, 2, 1)))
     with pytest.raises(ConfigError, match="no trading day"):
-        day_range(trained.panel, SPLIT, (date(2020, 3, 1), date(2020, 2, 1)))
+        day_range(trained.panel, DATES, (date(2020, 3, 1), date(2020, 2, 1)))
 
 
 def test_a_checkpoint_of_other_features_is_refused(trained: Any, tmp_path: Path) -> None:
-    content = load_checkpoint(trained.paths.best) | {"features_sha256": "0" * 64}
+    content = load_checkpoint(trained.paths.best)
+    content["panel_record"]["features"][0]["name"] = "signal__z"
     save_checkpoint(tmp_path / "other.pt", content)
-    with pytest.raises(CheckpointError, match="feature list 000000000000"):
+    words = "list; the panel's is without signal__z; with signal__a; build"
+    with pytest.raises(CheckpointError, match=words):
         predict(tmp_path / "other.pt", trained.panel, "validation", tmp_path / "f.parquet")
 
 

@@ -164,5 +164,5 @@ def test_exposures_of_a_range_come_with_sectors_and_names(panel: Panel) -> None:
     found = exposures_of(panel, days)
     assert found.names == style_names(panel)
     np.testing.assert_array_equal(found.styles_DNK, style_ranks(panel)[100:120])
-    np.testing.assert_array_equal(found.sector_N, panel.sector)
+    np.testing.assert_array_equal(found.sector_DN, panel.sector[100:120])
     assert LOOKBACK_DAYS == 120

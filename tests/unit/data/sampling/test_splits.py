@@ -1,9 +1,25 @@
+"""Shares of the days, and the dates that they come to: of this panel, and of others."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from atft_hpo.config.data_schema import SplitConfig
-from atft_hpo.data.sampling.splits import MIN_RANGE_DAYS, date_split
+from atft_hpo.config.data_schema import SplitConfig, SplitDates
+from atft_hpo.config.schema import Config
+from atft_hpo.config.toml import build_config, dump_config, parse_config
+from atft_hpo.data.sampling.splits import (
+    MIN_RANGE_DAYS,
+    Split,
+    date_split,
+    dated,
+    late_exits,
+    panel_split,
+    shared_days,
+)
 from atft_hpo.errors import DataError
 
 
@@ -68,3 +84,101 @@ def test_too_short_a_range_is_named():
         DataError, match=rf"140 days of data leave 2 for the validation.*{MIN_RANGE_DAYS}"
     ):
         date_split(140, SplitConfig(), 20, 1)
+
+
+TRADING_DAYS = np.busday_offset("2015-01-01", np.arange(4000), roll="forward")
+
+
+def panel_of(days: range) -> Any:
+    """Only what splitting reads: the trading days, and how far labels reach."""
+    manifest = SimpleNamespace(horizons_days=(1, 5), delay_days=1)
+    return SimpleNamespace(dates=TRADING_DAYS[days.start : days.stop], manifest=manifest)
+
+
+def dated_of(days: range, **split: Any) -> Config:
+    return dated(build_config({"data": {"horizons_days": [1, 5]}, "split": split}), panel_of(days))
+
+
+def days_of(panel: Any, part: range) -> list[Any]:
+    return panel.dates[part.start : part.stop].tolist()  # type: ignore[no-any-return]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    days=st.integers(300, 2000),
+    scheme=st.sampled_from(["single", "expanding", "rolling"]),
+    folds=st.integers(1, 3),
+    added=st.integers(0, 300),
+    cut=st.integers(0, 300),
+    data=st.data(),
+)
+def test_dates_stay_whatever_the_panel(days, scheme, folds, added, cut, data):
+    """On its own panel: what shares give, to the day. On any other: the same days, or fewer."""
+    fold = data.draw(st.integers(0, folds - 1))
+    shares = {"scheme": scheme, "folds": folds, "fold": fold, "train_share": 0.5}
+    config, own = dated_of(range(days), **shares), panel_of(range(days))
+    split = panel_split(own, config.split)
+    assert split == date_split(days, SplitConfig(**shares), 5, 1)
+    assert parse_config(dump_config(config)) == config
+
+    other = panel_of(range(cut, days + added))
+    found = panel_split(other, config.split)
+    for name in ("train", "validation", "test"):
+        expected = [day for day in days_of(own, getattr(split, name)) if day in other.dates]
+        assert days_of(other, getattr(found, name)) == expected
+    assert days_of(other, found.live) == TRADING_DAYS[days : days + added].tolist()
+
+
+def test_a_panel_that_has_grown_by_250_days():
+    """By shares, the first days of the old test range would have become validation."""
+    config, grown = dated_of(range(1000)), panel_of(range(1250))
+    found = panel_split(grown, config.split)
+    assert found == Split(range(600), range(611, 800), range(811, 1000), range(1000, 1250))
+    by_shares = panel_split(grown, SplitConfig())
+    assert shared_days(by_shares.validation, found.test) > 100
+    assert dated(config, grown) is config, "and it is trained on the same days"
+
+
+def test_a_panel_of_live_days_only():
+    config = dated_of(range(1000))
+    found = panel_split(panel_of(range(1100, 1270)), config.split)
+    assert found == Split(range(0), range(0), range(0), range(170))
+
+
+def test_days_between_the_ranges_belong_to_none():
+    split = panel_split(panel_of(range(1000)), dated_of(range(1000)).split)
+    assert [shared_days(range(600, 611), part) for part in vars(split).values()] == [0, 0, 0, 0]
+    assert shared_days(range(605, 615), split.validation) == 4
+    assert shared_days(range(3), range(7, 9)) == 0
+
+
+@pytest.mark.parametrize("days", [range(1, 1000), range(799), range(2000, 3000)])
+def test_a_training_on_dates_needs_all_of_its_days(days):
+    with pytest.raises(DataError, match=r"trains from 2015-01-01.*panel has days from 20\d\d"):
+        dated(dated_of(range(1000)), panel_of(days))
+
+
+def test_a_training_on_dates_does_not_need_the_test_range():
+    config = dated_of(range(1000))
+    assert dated(config, panel_of(range(800))) is config
+
+
+def test_the_gaps_are_kept_beside_the_dates():
+    dates = dated_of(range(1000), embargo_days=3).split.dates
+    assert isinstance(dates, SplitDates)
+    assert (dates.purge_days, dates.embargo_days) == (6, 3)
+    assert str(dates.test_last) == str(TRADING_DAYS[999])
+
+
+def test_a_label_left_in_the_validation_range_is_no_training_label():
+    """One stock is halted from before its labels are due until after validation begins."""
+    split = Split(range(10), range(13, 20), range(23, 30), range(30, 30))
+    tradable = np.ones((30, 3), bool)
+    tradable[9:14, 0] = False
+    tradable[9:, 1] = False  # trades no more: marked to its last close
+    manifest = SimpleNamespace(horizons_days=(1, 2), delay_days=1)
+    found = late_exits(SimpleNamespace(tradable=tradable, manifest=manifest), split)
+    assert found.shape == (10, 3, 2)
+    assert np.flatnonzero(found[:, 0, 0]).tolist() == [7, 8, 9]
+    assert np.flatnonzero(found[:, 0, 1]).tolist() == [6, 7, 8, 9]
+    assert not found[:, 1:].any()

@@ -301,8 +301,10 @@ def test_what_cannot_be_explained(trained: Any, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no trained model"):
         explain(trained.paths.last, trained.panel, "validation")
     content = load_checkpoint(trained.paths.best)
-    save_checkpoint(tmp_path / "other.pt", content | {"features_sha256": "0" * 64})
-    with pytest.raises(CheckpointError, match="feature list 000000000000"):
+    fewer = content["panel_record"]["features"][:-1]
+    record = content["panel_record"] | {"features": fewer}
+    save_checkpoint(tmp_path / "other.pt", content | {"panel_record": record})
+    with pytest.raises(CheckpointError, match="another feature list"):
         explain(tmp_path / "other.pt", trained.panel, "validation")
     delayed = dump_config(with_values(trained.config, {"data.delay_days": 0}))
     save_checkpoint(tmp_path / "delay.pt", content | {"config": delayed})

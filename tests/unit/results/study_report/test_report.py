@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from atft_hpo.config.data_schema import SplitConfig
 from atft_hpo.results.study_report.report import write_report
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.search.records import StudyRecord
@@ -54,6 +55,21 @@ def test_an_empty_study_explains_itself(study_of: Study, tmp_path: Path) -> None
     assert "No trial has begun yet; the study asks for 20 trials." in text
     assert "Set-up" in text
     assert "All trials" not in text
+
+
+def test_the_set_up_says_which_days_are_which(study: StudyRecord, tmp_path: Path) -> None:
+    assert "Test range" not in words(study, tmp_path), "no study in a database is without dates"
+    dates = {
+        "train_first": "2015-01-05", "train_last": "2018-01-05", "validation_first": "2018-02-05",
+        "validation_last": "2019-02-05", "test_first": "2019-03-05", "test_last": "2020-03-05",
+        "purge_days": 99, "embargo_days": 5,
+    }  # fmt: skip
+    split = SplitConfig.model_validate({"dates": dates})
+    config = study.config.model_copy(update={"split": split})
+    text = words(dataclasses.replace(study, config=config), tmp_path)
+    assert "Trained on 2015-01-05 to 2018-01-05" in text
+    assert "Chosen by 2018-02-05 to 2019-02-05" in text
+    assert "Test range 2019-03-05 to 2020-03-05; what follows is live" in text
 
 
 def test_a_running_study(study_of: Study, tmp_path: Path) -> None:

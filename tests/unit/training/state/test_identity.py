@@ -9,13 +9,14 @@ import torch
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import with_values
+from atft_hpo.data.sampling.splits import dated
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.errors import CheckpointError
 from atft_hpo.paths import RunPaths
 from atft_hpo.training.phases.epoch_report import Decision
 from atft_hpo.training.run.loop import run_phases
 from atft_hpo.training.state.checkpoint import load_checkpoint
-from atft_hpo.training.state.identity import phase_key, shaping
+from atft_hpo.training.state.identity import phase_key, shaping, trees_key
 
 ConfigOf = Callable[..., Config]
 CPU = torch.device("cpu")
@@ -46,6 +47,18 @@ def test_what_shapes_the_first_phase(
     config, other = config_of(), with_values(config_of(), {key: value})
     assert (shaping(config, BASELINE) == shaping(other, BASELINE)) is same
     assert (phase_key(config, panel, BASELINE) == phase_key(other, panel, BASELINE)) is same
+
+
+def test_runs_on_other_days_are_others_however_they_came_to_them(
+    config_of: ConfigOf, panel: Panel
+) -> None:
+    config = dated(config_of(), panel)
+    again = dated(config_of(split={"scheme": "expanding"}), panel)
+    other = dated(config_of(split={"train_share": 0.58}), panel)
+    assert phase_key(config, panel, BASELINE) == phase_key(again, panel, BASELINE)
+    assert phase_key(config, panel, BASELINE) != phase_key(other, panel, BASELINE)
+    assert trees_key(config, panel) == trees_key(again, panel)
+    assert trees_key(config, panel) != trees_key(other, panel)
 
 
 def test_settings_count_once_a_phase_reads_them(config_of: ConfigOf) -> None:

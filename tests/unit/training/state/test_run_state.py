@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from atft_hpo.config.schema import Config
-from atft_hpo.config.toml import with_values
+from atft_hpo.config.toml import parse_config, with_values
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.errors import CheckpointError
 from atft_hpo.evaluation.series import DailySeries
@@ -172,6 +173,10 @@ def test_a_model_file_says_what_it_is(single: Config, panel: Panel, tmp_path: Pa
     found = load_checkpoint(tmp_path / "best_main.pt")
     assert (found["phase"], found["epoch"], found["step"]) == ("baseline", 1, 1)
     assert found["metrics"] == {"ic": 3.0}
-    assert found["features_sha256"] == panel.manifest.features_sha256
+    assert found["panel_record"]["codes"] == list(panel.manifest.codes)
+    assert found["panel_record"]["sectors"] == ["unknown", "sector 0", "sector 1", "sector 2"]
+    dates = parse_config(found["config"]).split.dates
+    assert dates is not None
+    assert (dates.train_first, dates.test_last) == (date(2020, 1, 1), date(2020, 6, 18))
     assert found["panel"] == panel.fingerprint
     assert dataclasses.is_dataclass(best)

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import with_values
-from atft_hpo.service.studies.study import changed_keys
+from atft_hpo.service.studies.changes import changed_keys
 
 
 def test_nothing_changed(make_config: Callable[..., Config]) -> None:
