@@ -22,7 +22,12 @@ from atft_hpo.data.ingest.values.arrow_values import (
     numbers_of,
     value_type,
 )
-from atft_hpo.data.ingest.values.number_texts import NumberTexts, Style, parse
+from atft_hpo.data.ingest.values.number_texts import (
+    NumberTexts,
+    Style,
+    convention,
+    parse,
+)
 from atft_hpo.errors import DataError
 
 _NUMBERS_SHARE = 0.5
@@ -95,10 +100,11 @@ def _styles(sources: Sequence[Source], names: Sequence[str]) -> dict[str, Style]
                 for name in here:
                     found[name].see(decoded(batch.column(name)).cast(pa.string()), source.name)
     styles: dict[str, Style] = {}
+    hint = convention(found.values())
     for name, texts in found.items():
-        problem = texts.problem()
+        problem = texts.problem(hint)
         if problem is None:
-            styles |= {name: texts.style()} if texts.values else {}
+            styles |= {name: texts.style(hint)} if texts.values else {}
         elif texts.numbers > _NUMBERS_SHARE * texts.values:
             file, what = problem
             raise DataError(

@@ -27,7 +27,7 @@ from atft_hpo.data.ingest.sources import (
     told,
 )
 from atft_hpo.data.ingest.values.arrow_values import flags_of
-from atft_hpo.data.ingest.values.number_column import NumberColumn
+from atft_hpo.data.ingest.values.number_column import NumberColumn, all_values
 from atft_hpo.errors import DataError
 from atft_hpo.progress import Progress
 
@@ -181,7 +181,7 @@ def _read(
         codes=found.codes,
         day_R=found.day_R[order],
         stock_R=found.stock_R[order],
-        numbers={name: column.values()[order] for name, column in numbers.items()},
+        numbers={name: values[order] for name, values in all_values(numbers)},
         columns=columns,
         alive_R=np.concatenate(alive)[order] if alive else np.ones(len(order), np.bool_),
         sector_names=found.sector_names,

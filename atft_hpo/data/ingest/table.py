@@ -29,7 +29,7 @@ from atft_hpo.data.ingest.sources import (
     told,
 )
 from atft_hpo.data.ingest.values.arrow_values import flags_of
-from atft_hpo.data.ingest.values.number_column import NumberColumn
+from atft_hpo.data.ingest.values.number_column import NumberColumn, all_values
 from atft_hpo.errors import DataError
 from atft_hpo.progress import Progress, silent
 
@@ -163,7 +163,7 @@ def read_rows(table: Table, config: DataConfig, progress: Progress = silent) -> 
         sector_names=found.sector_names,
         sector_R=found.sector_R,
         rows_of_file=np.array(counts),
-        numbers={name: column.values() for name, column in numbers.items()},
+        numbers=dict(all_values(numbers)),
     )
 
 

@@ -7,9 +7,12 @@ A path is a path, never a pattern. What is in a file is `file_formats.py`'s affa
 """
 
 import os
+import re
+from contextlib import suppress
 from pathlib import Path
 
 from atft_hpo.config.toml import nearest
+from atft_hpo.data.ingest.column_names import meaning_of
 from atft_hpo.errors import DataError
 
 _SUFFIXES = {
@@ -18,10 +21,11 @@ _SUFFIXES = {
 _COMPRESSED = {".gz", ".bz2", ".zst"}
 _FOREIGN = {
     ".xlsx", ".xls", ".xlsb", ".ods", ".h5", ".hdf", ".hdf5", ".pkl", ".pickle", ".jsonl",
-    ".ndjson", ".zip", ".tar", ".tgz", ".7z", ".rar", ".xz", ".dta", ".sas7bdat", 
+    ".ndjson", ".zip", ".tar", ".tgz", ".7z", ".rar", ".xz", ".dta", ".sas7bdat",
     ".orc", ".avro", ".npz",
 }  # fmt: skip
 """Tables in formats that are not read: silence would lose their rows."""
+_LINE_BYTES = 1 << 16
 FORMATS = "Parquet, CSV (also .gz) or Feather/Arrow"
 
 
@@ -41,7 +45,7 @@ def files_at(path: Path) -> list[Path]:
         suffixes = _suffixes(file)
         if suffixes and suffixes[0] in _FOREIGN:
             raise DataError(f"{file}: {suffixes[0]} is not read; give {FORMATS}, or move it away")
-        if suffixes and suffixes[0] in _SUFFIXES:
+        if suffixes and (suffixes[0] in _SUFFIXES or _is_table_of_text(file)):
             found.append(file)
     return sorted(found)
 
@@ -71,7 +75,7 @@ def stem(path: Path) -> str:
     if path.is_dir():
         return path.name
     suffixes = _suffixes(path)
-    known = bool(suffixes) and suffixes[0] in _SUFFIXES
+    known = bool(suffixes) and suffixes[0] in _SUFFIXES | {".txt"}
     return path.name[: -sum(map(len, suffixes))] if known else path.stem
 
 
@@ -109,6 +113,16 @@ def _walk(path: Path) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [place / name for name in files if not name.startswith((".", "_"))]
     return found
+
+
+def _is_table_of_text(file: Path) -> bool:
+    """Whether a .txt is a CSV by another name: its first line names a column of dates."""
+    if file.suffix.lower() != ".txt":
+        return False
+    with suppress(OSError), file.open(encoding="utf-8-sig", errors="replace") as stream:
+        names = re.split(r"[,;\t|]", stream.readline(_LINE_BYTES))
+        return len(names) > 2 and "date" in map(meaning_of, names)
+    return False
 
 
 def _suffixes(file: Path) -> list[str]:

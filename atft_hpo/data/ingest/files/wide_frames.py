@@ -86,7 +86,8 @@ def header_rows(rows: Sequence[Sequence[str]]) -> tuple[int, list[str]]:
 
     Names of a two-level header come as pandas writes them into Parquet.
     """
-    if not rows[2:] or len(rows[1]) != len(rows[0]) or len(rows[0]) < 2:
+    labels = [cell for row in rows[:2] for cell in row[1:]]
+    if not rows[2:] or len(rows[1]) != len(rows[0]) or not labels or not all(labels):
         return 1, list(rows[0])
     pairs = list(zip(rows[0][1:], rows[1][1:], strict=True))
     index_row = key_of(rows[2][0]) != "" and not any(rows[2][1:])

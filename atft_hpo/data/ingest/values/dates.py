@@ -97,7 +97,7 @@ class DateColumn:
             raise self._refused(column[0], f"{kind}", file) from error
         wrong = (days < FIRST_DAY) | (days > LAST_DAY)
         if wrong.any():
-            example = column[int(wrong.argmax())]
+            example = np.datetime64(int(days[wrong.argmax()]), "D")
             raise self._refused(str(example), "of an impossible year", file)
         return days
 

@@ -10,6 +10,7 @@ column is read in the one convention that fits every value of it. Absent are "",
 their like.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -84,8 +85,10 @@ class NumberTexts:
     def _see_plain(self, texts: pa.Array, numbers: pa.Array, file: Path) -> None:
         """Texts that are numbers as they stand: most columns hold nothing else."""
         self.values += len(texts)
-        whole = pc.invert(pc.match_substring(texts, "."))
-        self._misfits[Style.DECIMAL].add(texts, whole, file)
+        if not (decimal := self._misfits[Style.DECIMAL]).count:  # one is enough
+            pointless = pc.invert(pc.match_substring(texts, "."))
+            fits = pc.or_(pointless, pc.match_substring_regex(texts, _DECIMAL))
+            decimal.add(texts, fits, file)
         large = pc.greater_equal(pc.abs(numbers), 1000)
         self._large |= bool(pc.any(large).as_py())
         self._small |= pc.all(large).as_py() is False
@@ -95,13 +98,23 @@ class NumberTexts:
         """Texts that are numbers in some convention."""
         return self.values - self._no_number.count
 
-    def problem(self) -> tuple[Path | None, str] | None:
-        """Why the column cannot be read, with an example and its file; None where it can."""
+    @property
+    def certain(self) -> Style | None:
+        """The convention, where this column alone tells; also 1140.5 does."""
+        fitting = self._fitting_all
+        return fitting[0] if len(fitting) == 1 and not self._no_number.count else None
+
+    def problem(self, hint: Style | None = None) -> tuple[Path | None, str] | None:
+        """Why the column cannot be read, with an example and its file; None where it can.
+
+        Args:
+            hint: the convention of the table's other columns, for one that does not tell.
+        """
         thousands, decimal = self._misfits[Style.THOUSANDS], self._misfits[Style.DECIMAL]
         if wrong := self._no_number.count:
             odd = self._no_number
             return odd.file, f"{wrong:,} text(s) that are no numbers, such as {odd.example!r}"
-        if self._fitting is not None:
+        if self._fitting(hint) is not None:
             return None
         if thousands.count and decimal.count:
             first, second = thousands.example, decimal.example
@@ -112,21 +125,35 @@ class NumberTexts:
             f"{odd.example!r}, whose comma may stand before decimals or between thousands",
         )
 
-    def style(self) -> Style:
+    def style(self, hint: Style | None = None) -> Style:
         """The convention; only where there is no `problem`."""
-        return self._fitting or Style.PLAIN
+        return self._fitting(hint) or Style.PLAIN
 
     @property
-    def _fitting(self) -> Style | None:
-        fitting = [style for style, misfits in self._misfits.items() if not misfits.count]
+    def _fitting_all(self) -> list[Style]:
+        return [style for style, misfits in self._misfits.items() if not misfits.count]
+
+    def _fitting(self, hint: Style | None) -> Style | None:
+        fitting = self._fitting_all
         if not self._commas.count:
             # blanks or points between thousands, "1 140" or "1.140.500", show another convention
-            plain = not self._misfits[Style.THOUSANDS].count
-            return Style.PLAIN if plain else Style.DECIMAL if Style.DECIMAL in fitting else None
-        if len(fitting) == 1:
-            return fitting[0]
+            if Style.THOUSANDS in fitting:
+                points = hint is Style.DECIMAL and hint in fitting
+                return Style.DECIMAL if points else Style.PLAIN
+            return Style.DECIMAL if fitting else None
+        if len(fitting) < 2:
+            return fitting[0] if fitting else None
         # decimals of a fixed number would show a comma everywhere; thousands have one from 1,000 on
-        return Style.THOUSANDS if fitting and self._small and not self._large else None
+        return Style.THOUSANDS if self._small and not self._large else hint
+
+
+def convention(columns: Iterable[NumberTexts]) -> Style | None:
+    """What a comma means in a table: what those of its columns say that tell; None if they differ.
+
+    A table is written in one way: where closes are "712.5", a volume of "64,213" is a large number.
+    """
+    found = {style for column in columns if (style := column.certain)}
+    return found.pop() if len(found) == 1 else None
 
 
 def parse(column: pa.Array, style: Style) -> pa.Array:

@@ -38,6 +38,12 @@ def test_a_table_is_known_by_its_suffix_in_any_case(tmp_path, name):
     assert files_at(tmp_path) == [tmp_path / name]
 
 
+def test_a_text_file_is_a_table_if_its_first_line_names_dates(folder):
+    (folder / "aapl.us.txt").write_text("<TICKER>,<PER>,<DATE>,<CLOSE>\nAAPL.US,D,20200106,1\n")
+    assert folder / "aapl.us.txt" in files_at(folder)
+    assert left_out(folder) == [folder / "notes.txt"]
+
+
 @pytest.mark.parametrize("name", ["a.xlsx", "a.pkl", "a.csv.zip", "a.h5"])
 def test_a_table_in_a_format_that_is_not_read_is_an_error_among_good_ones(folder, name):
     (folder / name).touch()
