@@ -35,7 +35,7 @@ PRICE_COLUMNS = ("open", "high", "low", "close")
 REQUIRED_COLUMNS = ("date", "code", *PRICE_COLUMNS, "volume")
 _ADJUSTED = tuple(f"adj_{name}" for name in (*PRICE_COLUMNS, "volume"))
 _MORE = ("traded_value", "split_factor", "dividend")
-_UNIVERSE = "in the universe"
+_UNIVERSE = "universe"
 _Floats = NDArray[np.float64]
 
 

@@ -10,6 +10,7 @@ a month's name; where day and month are both numbers, 01/14/2019, their order mu
 column as a whole, over all files, or be said in `data.date_format`. Nothing is guessed.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ from atft_hpo.data.ingest.values.date_texts import (
 )
 from atft_hpo.errors import DataError
 
+_TIME_OF_DAY = re.compile(r"\d[T\s](?!00:?00)\d{2}:?\d{2}")
+_FRIDAY, _SUNDAY = 4, 6
+
 
 class DateColumn:
     """The dates of a column that comes in batches, from one or many files."""
@@ -48,6 +52,7 @@ class DateColumn:
         self._name, self._format = name, date_format
         self._words = Vocabulary()
         self._file_of: dict[str, Path] = {}
+        self._has_times = False
         self._parts: list[tuple[bool, NDArray[np.int32]]] = []
 
     def add(self, column: pa.Array, file: Path) -> None:
@@ -85,14 +90,29 @@ class DateColumn:
             raise self._refused(error.text, error.why, self._file_of[error.text]) from error
         day_W = np.array(of_word, dtype=np.int32)
         parts = [part if typed else day_W[part] for typed, part in self._parts]
-        return np.concatenate([np.empty(0, np.int32), *parts])
+        day_R = np.concatenate([np.empty(0, np.int32), *parts])
+        if self._has_times or any(map(_TIME_OF_DAY.search, words)):
+            self._say_if_shifted(day_R)
+        return day_R
+
+    def _say_if_shifted(self, day_R: NDArray[np.int32]) -> None:
+        """Midnight in Asia or Australia, told by UTC's clock, is the day before."""
+        weekdays = {int(weekday) for weekday in np.unique((day_R + 3) % 7)}
+        if _SUNDAY in weekdays and _FRIDAY not in weekdays and len(weekdays) > 2:
+            self.said.append(
+                "timestamps have a time of day and fall on Sundays, not on Fridays: if that is "
+                "another zone's midnight, give timestamps in the exchange's own zone"
+            )
 
     def _typed(self, column: pa.Array, kind: pa.DataType, file: Path) -> NDArray[np.int32]:
         column = decoded(column)
         try:
             if pa.types.is_timestamp(kind) and kind.tz is not None:
                 column = pc.local_timestamp(column)
-            days = np.asarray(pc.cast(column, pa.date32(), safe=False).cast(pa.int32()))
+            date = pc.cast(column, pa.date32(), safe=False)
+            days = np.asarray(date.cast(pa.int32()))
+            if pa.types.is_timestamp(kind) and not self._has_times:
+                self._has_times = not column.equals(date.cast(column.type))
         except pa.ArrowException as error:
             raise self._refused(column[0], f"{kind}", file) from error
         wrong = (days < FIRST_DAY) | (days > LAST_DAY)

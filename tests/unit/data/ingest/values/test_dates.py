@@ -98,6 +98,18 @@ def test_what_had_to_be_decided_is_said():
     assert column.said == ["dates such as 01/31/2019 are read month first: no other order fits"]
 
 
+@pytest.mark.parametrize("text", [False, True])
+@pytest.mark.parametrize(("hour", "shifted"), [(15, True), (0, False)])
+def test_midnights_of_another_zone_are_noticed(hour, shifted, text):
+    """Tokyo's Monday to Friday, in UTC; and days that are Sunday to Thursday in truth."""
+    moments = [dt.datetime(2019, 1, 6 + i, hour) for i in range(5)]
+    column = DateColumn("date", None)
+    stamps = pa.array(moments, pa.timestamp("us", "UTC"))
+    column.add(pa.array([f"{m.isoformat()}Z" for m in moments]) if text else stamps, Path("a"))
+    assert column.days()[0] == (dt.date(2019, 1, 6) - dt.date(1970, 1, 1)).days
+    assert any("in the exchange's own zone" in line for line in column.said) == shifted
+
+
 @pytest.mark.parametrize(
     ("column", "text"),
     [
