@@ -44,11 +44,15 @@ class _Misfits:
     example: str = ""
     file: Path | None = None
 
-    def add(self, texts: pa.Array, fits: pa.Array, file: Path) -> None:
-        wrong = texts.filter(pc.invert(fits))
+    def add(
+        self, texts: pa.Array, fits: pa.Array, file: Path, rows: pa.Array | None = None
+    ) -> None:
+        """`rows`: how often each text occurs; once if None."""
+        misfits = pc.invert(fits)
+        wrong = texts.filter(misfits)
         if len(wrong) and not self.count:
             self.example, self.file = wrong[0].as_py(), file
-        self.count += len(wrong)
+        self.count += len(wrong) if rows is None else pc.sum(rows.filter(misfits)).as_py() or 0
 
 
 class NumberTexts:
@@ -66,16 +70,17 @@ class NumberTexts:
         if (numbers := _plain_numbers(column)) is not None:
             self._see_plain(column.drop_null(), numbers.drop_null(), file)
             return
-        texts = _cleaned(column).drop_null().unique()
-        self.values += len(texts)
-        if not len(texts):
+        found = _cleaned(column).drop_null().value_counts()
+        if not len(found):
             return
+        texts, rows = found.field("values"), found.field("counts")
+        self.values += pc.sum(rows).as_py()
         plain = pc.match_substring_regex(texts, _PLAIN)
         thousands = pc.or_(plain, pc.match_substring_regex(texts, _THOUSANDS))
         decimal = pc.match_substring_regex(texts, _DECIMAL)
-        self._no_number.add(texts, pc.or_(thousands, decimal), file)
-        self._misfits[Style.THOUSANDS].add(texts, thousands, file)
-        self._misfits[Style.DECIMAL].add(texts, decimal, file)
+        self._no_number.add(texts, pc.or_(thousands, decimal), file, rows)
+        self._misfits[Style.THOUSANDS].add(texts, thousands, file, rows)
+        self._misfits[Style.DECIMAL].add(texts, decimal, file, rows)
         without = pc.invert(pc.match_substring(texts, ","))
         self._commas.add(texts, without, file)
         large = pc.sum(pc.match_substring_regex(texts, _LARGE)).as_py()

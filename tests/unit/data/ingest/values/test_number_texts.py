@@ -80,8 +80,8 @@ def test_a_column_that_does_not_tell_is_read_as_the_others_of_its_table():
 
 
 def test_how_much_of_a_column_is_numbers_is_counted():
-    texts = seen(["1", "2", "x", None, "N/A"])
-    assert (texts.values, texts.numbers) == (3, 2)
+    texts = seen(["1", "2", "x", None, "N/A", "x", "1"], ["5", "5"])
+    assert (texts.values, texts.numbers) == (7, 5)
 
 
 @given(st.lists(st.floats(-1e9, 1e9).map(lambda v: round(v, 2)), min_size=1))
