@@ -26,7 +26,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' Makefile \
 	  | while IFS='|' read -r target text; do printf '%-16s%s\n' "$$target" "$$text"; done
 	@echo; echo "values (default):"
-	@echo "  HPO_STUDY=$(HPO_STUDY)  HPO_TRIALS=$(HPO_TRIALS)  HPO_DATA=<daily OHLCV Parquet>"
+	@echo "  HPO_STUDY=$(HPO_STUDY)  HPO_TRIALS=$(HPO_TRIALS)  HPO_DATA=<daily OHLCV: file or directory>"
 	@echo "  HPO_WORKERS=<what the machine carries>  HPO_OUT=$(HPO_OUT)  HPO_PORT=$(HPO_PORT)"
 	@echo "  ATFT_HPO_VOLUME=./volume  ATFT_HPO_STORAGE=<embedded Postgres in the volume>"
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="A study's name, or its TOML file.")]
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="A study file.")]
 Data = Annotated[
-    Path | None, typer.Option("--data", help="Parquet file or directory; overrides data.path.")
+    Path | None, typer.Option("--data", help="Table (file or directory); overrides data.path.")
 ]
 Workers = Annotated[
     int | None,

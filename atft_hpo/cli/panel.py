@@ -34,7 +34,7 @@ def build(
 @app.command()
 def features(
     prices: Annotated[
-        Path, typer.Argument(metavar="PRICES", help="Daily OHLCV: Parquet file or directory.")
+        Path, typer.Argument(metavar="PRICES", help="Daily OHLCV: a file or a directory.")
     ],
     out: Out,
     config: ConfigFile = None,
@@ -44,7 +44,7 @@ def features(
     from atft_hpo.data.features.build import build_features
 
     chosen = read_config(config, None) if config else Config()
-    typer.echo(build_features(prices, out, chosen.data.features, typer.echo))
+    typer.echo(build_features(prices, out, chosen.data, typer.echo))
 
 
 @app.command()

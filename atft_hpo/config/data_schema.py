@@ -9,6 +9,16 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from atft_hpo.config.section import Count, Positive, Section, Share
 
+ColumnMeaning = Literal[
+    "date", "code", "open", "high", "low", "close", "volume", "adj_close", "adj_open", "adj_high",
+    "adj_low", "adj_volume", "traded_value", "split_factor", "dividend", "sector", "alive",
+    "tradable", "return_1d",
+]  # fmt: skip
+"""What a column of an input table may be; its spellings are in `data/ingest/column_names.py`."""
+_DATE_FORMATS = {
+    "month_first", "day_first", "year_first", "unix_s", "unix_ms", "unix_us", "unix_ns",
+}  # fmt: skip
+
 
 class SyntheticConfig(Section):
     """A seeded synthetic market with known truth (`data.source = "synthetic"`)."""
@@ -66,7 +76,14 @@ class DataConfig(Section):
     source: Literal["synthetic", "ohlcv", "features"] = "synthetic"
     """`ohlcv`: daily prices, features are built. `features`: a table that already has them."""
     path: str | None = None
-    """The Parquet file or directory; `--data` overrides it."""
+    """A file or a directory of Parquet, CSV or Feather/Arrow; `--data` overrides it."""
+    columns: dict[ColumnMeaning, str] = Field(default_factory=dict)
+    """Meaning → column, where the input's spelling is not known or two could be meant; "": none."""
+    date_format: str | None = None
+    """How dates in texts and numbers are written, where they do not tell: `month_first`,
+    `day_first`, `year_first`, `unix_s` (`_ms`, `_us`, `_ns`), or a strptime format (%d.%m.%Y)."""
+    max_repaired_share: Share = 0.05
+    """Share of rows that may be mended or left out for one reason; more is an error."""
     horizons_days: tuple[Count, ...] = (1, 5, 10, 20)
     """Forecast horizons in trading days, ascending; must begin with 1 (the portfolio needs it)."""
     delay_days: Annotated[int, Field(ge=0)] = 1
@@ -82,12 +99,23 @@ class DataConfig(Section):
     features: FeaturesConfig = FeaturesConfig()
     pack: PackConfig = PackConfig()
 
+    @property
+    def said_columns(self) -> dict[str, str]:
+        """`columns`, by any name."""
+        return {str(meaning): column for meaning, column in self.columns.items()}
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         horizons = self.horizons_days
         if not horizons or horizons[0] != 1 or sorted(set(horizons)) != list(horizons):
             raise ValueError(
                 f"data.horizons_days is {list(horizons)}; expected ascending days beginning with 1"
+            )
+        form = self.date_format
+        if form is not None and form not in _DATE_FORMATS and "%" not in form:
+            raise ValueError(
+                f"data.date_format is {form!r}; expected {', '.join(sorted(_DATE_FORMATS))} or a "
+                "strptime format such as %d.%m.%Y"
             )
         return self
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from atft_hpo import __version__
 from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.features.build import build_features
-from atft_hpo.data.ingest.tidy_files import parquet_files
+from atft_hpo.data.ingest.files.table_files import files_at, stem
 from atft_hpo.data.store.pack import pack_table
 from atft_hpo.data.store.panel import STORE_VERSION, Panel
 from atft_hpo.data.store.store_files import workplace
@@ -46,13 +46,13 @@ def prepare_panel(config: DataConfig, volume: Volume, progress: Progress = silen
             progress("drawing a synthetic market")
             synthetic_table(config.synthetic, config, table)
         else:
-            build_features(_input(config), table, config.features, progress)
+            build_features(_input(config), table, config, progress)
         return pack_table(table, out, config, progress)
 
 
 def panel_location(config: DataConfig, volume: Volume) -> Path:
     """Where the panel of `config` is, or would be built."""
-    name = "synthetic" if config.source == "synthetic" else _input(config).stem
+    name = "synthetic" if config.source == "synthetic" else stem(_input(config))
     return volume.panel(name, _digest(config))
 
 
@@ -65,7 +65,10 @@ def _digest(config: DataConfig) -> str:
     if config.source == "synthetic":
         digest.update(str(MARKET_VERSION).encode())
     else:
-        for file in parquet_files(_input(config)):
+        source = _input(config)
+        for file in files_at(source):
+            # a file's name may be the code of its rows
+            digest.update(f"{file.relative_to(source)} ".encode() if source.is_dir() else b"")
             digest.update(_identity(file))
     return digest.hexdigest()
 
@@ -73,7 +76,7 @@ def _digest(config: DataConfig) -> str:
 def _input(config: DataConfig) -> Path:
     if config.path is None:
         raise ConfigError(
-            f"data.source is {config.source!r}, which needs Parquet input; give data.path or --data"
+            f"data.source is {config.source!r}, which needs a table; give data.path or --data"
         )
     path = Path(config.path).expanduser()
     if not path.exists():

@@ -7,14 +7,13 @@ The universe column is the one boolean column of the file, unless it is named.
 
 from pathlib import Path
 
-import polars as pl
+import pyarrow as pa
 
-from atft_hpo.config.data_schema import DataConfig
+from atft_hpo.config.data_schema import DataConfig, FeaturesConfig
 from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import nearest, with_values
-from atft_hpo.data.ingest.prices import REQUIRED_COLUMNS
-from atft_hpo.data.ingest.tidy_files import first_line, parquet_files
-from atft_hpo.errors import ConfigError, DataError
+from atft_hpo.data.ingest.price_rows import price_sources
+from atft_hpo.errors import ConfigError
 
 
 def data_config(
@@ -31,11 +30,11 @@ def data_config(
 
     Raises:
         ConfigError: a horizon below 1, or `universe` is no boolean column.
-        DataError: no Parquet file there, or not one of daily prices.
+        DataError: no table of daily prices there.
     """
     if not horizons or min(horizons) < 1:
         raise ConfigError(f"--horizons {list(horizons)}: expected trading days of 1 or more")
-    columns = _columns(prices)
+    columns = _columns(prices, study)
     changed = {
         "source": "ohlcv",
         "path": str(prices.absolute()),
@@ -52,13 +51,13 @@ def data_config(
     return DataConfig.model_validate(tree)
 
 
-def universe_column(columns: dict[str, pl.DataType], given: str | None, prices: Path) -> str | None:
+def universe_column(columns: dict[str, pa.DataType], given: str | None, prices: Path) -> str | None:
     """The boolean column that says who is in the universe; None where there is none.
 
     Raises:
         ConfigError: the given one is absent or not boolean, or several could be meant.
     """
-    booleans = [name for name, kind in columns.items() if kind == pl.Boolean]
+    booleans = [name for name, kind in columns.items() if pa.types.is_boolean(kind)]
     if given is not None:
         if given not in booleans:
             raise ConfigError(
@@ -100,14 +99,8 @@ def for_panel(study: Config, data: DataConfig) -> Config:
     return with_values(study, changes)
 
 
-def _columns(prices: Path) -> dict[str, pl.DataType]:
-    if not prices.exists():
-        raise DataError(f"{prices}: no such file; give a Parquet file of daily prices")
-    try:
-        columns = dict(pl.scan_parquet(parquet_files(prices)).collect_schema())
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{prices}: cannot be read as Parquet ({first_line(error)})") from error
-    if missing := [name for name in REQUIRED_COLUMNS if name not in columns]:
-        hints = "; ".join(f"{n}: {nearest(n, list(columns), 'columns')}" for n in missing)
-        raise DataError(f"{prices}: no column {', '.join(map(repr, missing))} ({hints})")
-    return columns
+def _columns(prices: Path, study: DataConfig) -> dict[str, pa.DataType]:
+    """Columns of the first file of a table that has what daily prices need."""
+    without = study.model_copy(update={"features": FeaturesConfig()})
+    schema = price_sources(prices, without)[0].schema
+    return {field.name: field.type for field in schema}

@@ -1,6 +1,6 @@
-"""A wide table of features from daily prices: OHLCV Parquet in, tidy Parquet out.
+"""A wide table of features from daily prices: OHLCV in, tidy Parquet out.
 
-    build_features(Path("daily.parquet"), Path("features"), config.data.features, print)
+    build_features(Path("daily.parquet"), Path("features"), config.data, print)
     for doc in catalogue(config.data.features): print(doc.name, doc.formula)
 
 `prices.py` says what the input must be. Output: a directory of part-*.parquet with columns date,
@@ -15,6 +15,7 @@ Work goes by pieces of whole stocks, so memory does not grow with features times
 that are ranked across the market are computed ahead and kept, one float32 a row.
 """
 
+import json
 import os
 import shutil
 import uuid
@@ -30,7 +31,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from atft_hpo.config.data_schema import FeaturesConfig
+from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.features.benchmarks import Benchmarks, benchmarks
 from atft_hpo.data.features.catalogue import FeatureDoc, catalogue
 from atft_hpo.data.features.cross_section import CrossSection
@@ -38,8 +39,9 @@ from atft_hpo.data.features.families import features_of
 from atft_hpo.data.features.families.kind import Feature
 from atft_hpo.data.features.families.price_history import Block, History
 from atft_hpo.data.ingest.prices import Prices, read_prices
+from atft_hpo.data.ingest.table import REPORT_KEY
 from atft_hpo.data.suspicious.findings import SuspiciousPrices
-from atft_hpo.data.suspicious.table_findings import found_in_prices, with_findings
+from atft_hpo.data.suspicious.table_findings import REPORTED_AS, found_in_prices
 from atft_hpo.errors import DataError, VolumeError
 from atft_hpo.progress import Progress, silent
 
@@ -53,7 +55,7 @@ _Floats = NDArray[np.float32]
 def build_features(
     source: Path,
     out: Path,
-    config: FeaturesConfig,
+    config: DataConfig,
     progress: Progress = silent,
     threads: int | None = None,
 ) -> Path:
@@ -68,12 +70,13 @@ def build_features(
         DataError: the input cannot be used (see `read_prices`), or `out` exists.
         VolumeError: `out` cannot be written.
     """
-    features_of(config)
+    features_of(config.features)
     if out.exists():
         raise DataError(f"{out}: exists already; remove it or give another place")
-    prices = read_prices(source, config.universe_column, progress)
+    prices = read_prices(source, config, progress)
     found, suspicious_R = found_in_prices(prices, progress)
-    builder = _Builder(prices, features_of(config, bool(prices.sector_names)), found, suspicious_R)
+    features = features_of(config.features, bool(prices.sector_names))
+    builder = _Builder(prices, features, found, suspicious_R)
     if not prices.sector_names:
         progress("no sector column: features relative to the sector are left out")
     with _staged(out) as stage, ThreadPoolExecutor(threads or min(os.cpu_count() or 1, 8)) as pool:
@@ -133,9 +136,8 @@ class _Builder:
                 values = self._rows(piece, feature.compute(history))
             columns[feature.name] = _finite(values)
         texts = [name for name in ("code", "sector") if name in columns]
-        table = pa.table(columns)
-        if piece.start == 0:
-            table = with_findings(table, self._found)
+        report = prices.report | {REPORTED_AS: self._found.model_dump(mode="json")}
+        table = pa.table(columns).replace_schema_metadata({REPORT_KEY: json.dumps(report)})
         pq.write_table(
             table, path, compression="none", use_dictionary=texts, write_statistics=False
         )

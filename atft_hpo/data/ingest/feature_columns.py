@@ -14,12 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from atft_hpo.data.ingest.arrow_values import numbers_of
+from atft_hpo.data.ingest.files.file_formats import BATCH_ROWS, TidyFile, opened
 from atft_hpo.data.ingest.table import Rows, Table
-from atft_hpo.data.ingest.tidy_files import BATCH_ROWS, opened
+from atft_hpo.data.ingest.values.arrow_values import numbers_of
 
 _TASKS_PER_THREAD = 4
 """At least: so that none is idle for long at the end."""
@@ -32,9 +31,10 @@ class FeatureColumns:
     """Reads some columns at a time; each thread takes a file, or a share of the columns of one."""
 
     def __init__(self, table: Table, rows: Rows, pool: ThreadPoolExecutor, threads: int) -> None:
+        paths = [source.path for source in table.sources]
         starts = np.cumsum(rows.rows_of_file) - rows.rows_of_file
-        self._start_of = dict(zip(table.files, starts.tolist(), strict=True))
-        self._shares = -(-_TASKS_PER_THREAD * threads // len(table.files))
+        self._start_of = dict(zip(paths, starts.tolist(), strict=True))
+        self._shares = -(-_TASKS_PER_THREAD * threads // len(paths))
         self._pool = pool
         self.row_R = np.concatenate(
             list(pool.map(_by_day, [rows] * len(starts), range(len(starts))))
@@ -72,10 +72,10 @@ def _by_day(rows: Rows, file: int) -> NDArray[np.int64]:
 
 
 def _decode(
-    file: pq.ParquetFile, columns: dict[str, Floats], start: int, row_R: NDArray[np.int64]
+    file: TidyFile, columns: dict[str, Floats], start: int, row_R: NDArray[np.int64]
 ) -> None:
     """Columns of a file whose first row is the table's row `start`."""
-    for batch in file.iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False):
+    for batch in file.batches(list(columns), threads=False):
         stop = start + batch.num_rows
         order = row_R[start:stop] - start
         for name, x_R in columns.items():

@@ -1,33 +1,39 @@
-"""Daily prices as arrays: read from Parquet, checked, adjusted, sorted by (code, date).
+"""Daily prices as arrays: read from any table, checked, adjusted, sorted by (code, date).
 
-    prices = read_prices(path, universe_column="in_univ", progress=print)
+    prices = read_prices(path, config.data, progress=print)
 
-Input columns: date, code, open, high, low, close, volume; optional adj_close (all prices are then
-multiplied by adj_close / close), sector, and a boolean universe column. Other columns are ignored.
-What cannot be right is an error. One blemish is mended and reported: a high below, or a low above,
-the day's open or close is widened to contain both.
+`price_rows.py` says which columns there must be, `repairs.py` what becomes of rows without a trade
+and of blemishes. What cannot be right is an error; what was taken, mended or left out is told once
+and kept in `Prices.report`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from atft_hpo.data.ingest.tidy_files import first_line, no_rows, parquet_files, require_column
+from atft_hpo.config.data_schema import DataConfig
+from atft_hpo.data.ingest.price_rows import PRICE_COLUMNS, PriceRows, read_price_rows
+from atft_hpo.data.ingest.repairs import (
+    KINDS,
+    limit_locked,
+    mend,
+    refuse_adjusted_close_alone,
+    refuse_impossible,
+    refuse_too_many,
+    rows_with_close,
+)
 from atft_hpo.errors import DataError
 from atft_hpo.progress import Progress
 
-PRICE_COLUMNS = ("open", "high", "low", "close")
-REQUIRED_COLUMNS = ("date", "code", *PRICE_COLUMNS, "volume")
-ADJUSTED_CLOSE, SECTOR = "adj_close", "sector"
 _Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Prices:
-    """R rows sorted by stock, then day. N stocks, D days."""
+    """R rows sorted by stock, then day; a row is a day with a known close. N stocks, D days."""
 
     dates: NDArray[np.datetime64]
     """[D] ascending."""
@@ -37,175 +43,163 @@ class Prices:
     """[N + 1] first row of each stock, then R."""
     day_R: NDArray[np.int32]
     open_R: _Floats
+    """NaN where the day's range is unknown, as high and low."""
     high_R: _Floats
     low_R: _Floats
     close_R: _Floats
     volume_R: _Floats
-    """NaN where null."""
+    """0 where nothing was traded."""
     traded_value_R: _Floats
-    """Close before adjustment times volume, the day's money; NaN where the volume is null."""
+    """The day's money: close before adjustment times volume."""
     alive_R: NDArray[np.bool_]
     """In the universe that day."""
     tradable_R: NDArray[np.bool_]
-    """Can be bought and sold at that day's close."""
+    """Can be bought and sold at that day's close: something was traded, not locked at a limit."""
     sector_names: tuple[str, ...]
     """Ascending; empty without a sector column."""
     sector_R: NDArray[np.int32]
     """Indices into `sector_names`; -1 where there is none."""
-    clamped: int
-    """Rows whose high or low was widened."""
+    report: dict[str, Any]
+    """For the manifest: `columns` taken for what, `unused` ones, rows `repaired` by kind."""
 
 
-def read_prices(source: Path, universe_column: str | None, progress: Progress) -> Prices:
-    """The prices in `source`, a Parquet file or a directory of them.
+@dataclass(frozen=True)
+class RawPrices:
+    """What the columns say, repaired but not adjusted; R rows sorted by stock, then day."""
+
+    starts: NDArray[np.int64]
+    """[N + 1] first row of each stock, then R."""
+    day_R: NDArray[np.int32]
+    open_R: _Floats
+    """NaN where the range is unknown, as high and low."""
+    high_R: _Floats
+    low_R: _Floats
+    close_R: _Floats
+    volume_R: _Floats
+    """0 where nothing was traded; raw or adjusted, as the table has it."""
+    adj_close_R: _Floats | None
+    """None where the table has none; the prices may then be adjusted already."""
+    adj_volume_R: _Floats | None
+    traded_value_R: _Floats | None
+    """The day's money as the table has it; NaN where absent."""
+    split_factor_R: _Floats | None
+    """NaN where absent."""
+    split_convention: str | None
+    """What `split_factor_R` counts: see `column_names.SPLIT_CONVENTIONS`."""
+    dividend_R: _Floats | None
+
+
+@dataclass(frozen=True)
+class AdjustedPrices:
+    """Prices of which returns can be formed, and the day's money."""
+
+    open_R: _Floats
+    high_R: _Floats
+    low_R: _Floats
+    close_R: _Floats
+    volume_R: _Floats
+    traded_value_R: _Floats
+
+
+def read_prices(source: Path, config: DataConfig, progress: Progress) -> Prices:
+    """The prices in `source`, a file or a directory of them.
 
     Raises:
-        DataError: unreadable file, a missing column, duplicate (date, code) rows, a price that is
-            null, not finite or ≤ 0, a volume < 0.
+        DataError: a file cannot be read; a column is absent or ambiguous; duplicate (date, code)
+            rows; a price or volume is infinite or below 0; more had to be mended or left out than
+            `data.max_repaired_share`; the close alone is adjusted.
     """
-    frame = _read(source, universe_column)
-    frame = _sorted(frame, source)
-    dates = frame["date"].unique().sort()
-    codes = frame["code"].unique(maintain_order=True)
-    starts = np.flatnonzero(frame["code"].ne_missing(frame["code"].shift(1)).to_numpy())
-    numbers = {name: _checked_prices(frame, name, source) for name in _price_columns(frame)}
-    volume_R = _checked_volume(frame, source)
-    traded_value_R = numbers["close"] * volume_R
-    clamped = _contain(numbers)
-    _adjust(numbers)
-    sector_names, sector_R = _sectors(frame)
-    prices = Prices(
-        dates=dates.to_numpy().astype("datetime64[D]"),
-        codes=tuple(codes),
-        starts=np.append(starts, frame.height),
-        day_R=dates.search_sorted(frame["date"]).to_numpy().astype(np.int32),
+    rows = read_price_rows(source, config, progress)
+    refuse_impossible(rows)
+    kept, counts = rows_with_close(rows)
+    given = rows
+    rows = _only(rows, kept)
+    refuse_adjusted_close_alone(rows, config.max_repaired_share)
+    one_price_R = _one_price(rows)
+    counts |= mend(rows.numbers)
+    refuse_too_many(given, counts, config.max_repaired_share)
+    starts = np.searchsorted(rows.stock_R, np.arange(len(rows.codes) + 1))
+    adjusted = _adjusted(_raw(rows, starts))
+    locked_R = limit_locked(one_price_R, adjusted.close_R, starts)
+    counts["limit_locked"] = int((locked_R & (adjusted.volume_R > 0)).sum())
+    counts = {kind: counts[kind] for kind in KINDS if counts[kind]}
+    progress(f"{len(starts) - 1:,} stocks, {len(rows.dates):,} days, {len(rows.day_R):,} rows")
+    for kind, count in counts.items():
+        progress(f"{count:,} rows {KINDS[kind]} ({kind})")
+    return Prices(
+        dates=rows.dates,
+        codes=rows.codes,
+        starts=starts,
+        day_R=rows.day_R,
+        open_R=adjusted.open_R,
+        high_R=adjusted.high_R,
+        low_R=adjusted.low_R,
+        close_R=adjusted.close_R,
+        volume_R=adjusted.volume_R,
+        traded_value_R=adjusted.traded_value_R,
+        alive_R=rows.alive_R,
+        tradable_R=(adjusted.volume_R > 0) & ~locked_R,
+        sector_names=rows.sector_names,
+        sector_R=rows.sector_R,
+        report={"columns": rows.columns, "unused": list(rows.unused), "repaired": counts},
+    )
+
+
+def _only(rows: PriceRows, kept: NDArray[np.bool_]) -> PriceRows:
+    """The rows that are prices, and the days and stocks that have one."""
+    if kept.all():
+        return rows
+    if not kept.any():
+        raise DataError(f"{rows.source}: no row has a close; expected daily prices")
+    days, day_R = np.unique(rows.day_R[kept], return_inverse=True)
+    stocks, stock_R = np.unique(rows.stock_R[kept], return_inverse=True)
+    return replace(
+        rows,
+        row_of=rows.row_of[kept],
+        dates=rows.dates[days],
+        codes=tuple(rows.codes[stock] for stock in stocks),
+        day_R=day_R.astype(np.int32),
+        stock_R=stock_R.astype(np.int32),
+        numbers={name: values[kept] for name, values in rows.numbers.items()},
+        alive_R=rows.alive_R[kept],
+        sector_R=rows.sector_R[kept],
+    )
+
+
+def _one_price(rows: PriceRows) -> NDArray[np.bool_]:
+    open_R, high_R, low_R, close_R = (rows.numbers[name] for name in PRICE_COLUMNS)
+    equal: NDArray[np.bool_] = (open_R == close_R) & (high_R == close_R) & (low_R == close_R)
+    return equal
+
+
+def _raw(rows: PriceRows, starts: NDArray[np.int64]) -> RawPrices:
+    numbers = rows.numbers
+    return RawPrices(
+        starts=starts,
+        day_R=rows.day_R,
         open_R=numbers["open"],
         high_R=numbers["high"],
         low_R=numbers["low"],
         close_R=numbers["close"],
-        volume_R=volume_R,
-        traded_value_R=traded_value_R,
-        alive_R=_flags(frame, universe_column),
-        tradable_R=volume_R > 0,
-        sector_names=sector_names,
-        sector_R=sector_R,
-        clamped=clamped,
+        volume_R=numbers["volume"],
+        adj_close_R=numbers.get("adj_close"),
+        adj_volume_R=numbers.get("adj_volume"),
+        traded_value_R=numbers.get("traded_value"),
+        split_factor_R=numbers.get("split_factor"),
+        split_convention=rows.split_convention,
+        dividend_R=numbers.get("dividend"),
     )
-    progress(f"{frame.height:,} rows, {len(prices.codes):,} stocks, {len(prices.dates):,} days")
-    if clamped:
-        progress(f"{clamped:,} rows had open or close outside low … high: widened to contain them")
-    return prices
 
 
-def _read(source: Path, universe_column: str | None) -> pl.DataFrame:
-    try:
-        lazy = pl.scan_parquet(parquet_files(source))
-        found = lazy.collect_schema()
-        wanted = [*REQUIRED_COLUMNS, *([universe_column] if universe_column else [])]
-        for name in wanted:
-            require_column(name, source, found.names())
-        optional = [name for name in (ADJUSTED_CLOSE, SECTOR) if name in found]
-        columns = list(dict.fromkeys([*wanted, *optional]))
-        return lazy.select(columns).with_columns(_types(found, universe_column)).collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(
-            f"{source}: cannot be read as daily prices ({first_line(error)})"
-        ) from error
-
-
-def _types(found: pl.Schema, universe_column: str | None) -> list[pl.Expr]:
-    numbers = [*PRICE_COLUMNS, "volume", *([ADJUSTED_CLOSE] if ADJUSTED_CLOSE in found else [])]
-    date = pl.col("date")
-    types = [date.str.to_date() if found["date"] == pl.String else date.cast(pl.Date)]
-    types.append(pl.col("code").cast(pl.String))
-    types += [pl.col(name).cast(pl.Float64) for name in numbers]
-    if SECTOR in found:
-        types.append(pl.col(SECTOR).cast(pl.String))
-    if universe_column:
-        types.append(pl.col(universe_column).cast(pl.Boolean))
-    return types
-
-
-def _sorted(frame: pl.DataFrame, source: Path) -> pl.DataFrame:
-    if frame.is_empty():
-        raise no_rows(source)
-    for name in ("date", "code"):
-        if nulls := frame[name].null_count():
-            raise DataError(f"{source}: column {name!r} is null in {nulls:,} row(s)")
-    frame = frame.sort("code", "date")
-    again = (frame["code"] == frame["code"].shift(1)) & (frame["date"] == frame["date"].shift(1))
-    if doubled := int(again.sum()):
-        example = _place(frame, int(again.fill_null(False).arg_max() or 0))
-        raise DataError(
-            f"{source}: {doubled:,} duplicate (date, code) row(s), such as {example}; "
-            "expected one row each: remove the duplicates"
-        )
-    return frame
-
-
-def _price_columns(frame: pl.DataFrame) -> list[str]:
-    return [name for name in (*PRICE_COLUMNS, ADJUSTED_CLOSE) if name in frame.columns]
-
-
-def _checked_prices(frame: pl.DataFrame, name: str, source: Path) -> _Floats:
-    values = frame[name].to_numpy(writable=True)
-    wrong = ~(np.isfinite(values) & (values > 0))
-    _refuse(frame, name, wrong, "a finite price above 0", source)
-    return values
-
-
-def _checked_volume(frame: pl.DataFrame, source: Path) -> _Floats:
-    values = frame["volume"].to_numpy(writable=True)
-    _refuse(
-        frame, "volume", (values < 0) | np.isinf(values), "a finite volume of 0 or more", source
+def _adjusted(raw: RawPrices) -> AdjustedPrices:
+    """All prices times adj_close / close, where there is an adjusted close."""
+    value_R = raw.close_R * raw.volume_R
+    factor_R: _Floats | float = 1.0 if raw.adj_close_R is None else raw.adj_close_R / raw.close_R
+    return AdjustedPrices(
+        open_R=raw.open_R * factor_R,
+        high_R=raw.high_R * factor_R,
+        low_R=raw.low_R * factor_R,
+        close_R=raw.close_R * factor_R,
+        volume_R=raw.volume_R,
+        traded_value_R=value_R,
     )
-    return values
-
-
-def _refuse(
-    frame: pl.DataFrame, name: str, wrong: NDArray[np.bool_], expected: str, source: Path
-) -> None:
-    if count := int(wrong.sum()):
-        row = int(wrong.argmax())
-        raise DataError(
-            f"{source}: column {name!r} has {count:,} wrong value(s), such as "
-            f"{frame[name][row]} at {_place(frame, row)}; expected {expected}: "
-            "mend or remove those rows"
-        )
-
-
-def _place(frame: pl.DataFrame, row: int) -> str:
-    return f"({frame['date'][row]}, {frame['code'][row]})"
-
-
-def _contain(numbers: dict[str, _Floats]) -> int:
-    """Widen high and low to contain open and close, in place; returns the rows it touched."""
-    top = np.maximum(numbers["open"], numbers["close"])
-    bottom = np.minimum(numbers["open"], numbers["close"])
-    touched = int(((numbers["high"] < top) | (numbers["low"] > bottom)).sum())
-    np.maximum(numbers["high"], top, out=numbers["high"])
-    np.minimum(numbers["low"], bottom, out=numbers["low"])
-    return touched
-
-
-def _adjust(numbers: dict[str, _Floats]) -> None:
-    """Multiply all prices by adj_close / close, in place, where there is an adjusted close."""
-    if ADJUSTED_CLOSE in numbers:
-        factor = numbers[ADJUSTED_CLOSE] / numbers["close"]
-        for name in PRICE_COLUMNS:
-            numbers[name] *= factor
-
-
-def _flags(frame: pl.DataFrame, universe_column: str | None) -> NDArray[np.bool_]:
-    if universe_column is None:
-        return np.ones(frame.height, dtype=np.bool_)
-    return frame[universe_column].fill_null(False).to_numpy()
-
-
-def _sectors(frame: pl.DataFrame) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-    """Names, ascending, and each row's number."""
-    if SECTOR not in frame.columns:
-        return (), np.full(frame.height, -1, dtype=np.int32)
-    names = frame[SECTOR].drop_nulls().unique().sort()
-    numbers = frame[SECTOR].cast(pl.Enum(names)).to_physical().cast(pl.Int32)
-    return tuple(names), numbers.fill_null(-1).to_numpy()

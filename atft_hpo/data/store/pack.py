@@ -1,4 +1,4 @@
-"""A tidy Parquet table → a panel store, streamed, in bounded memory, atomically.
+"""A tidy table → a panel store, streamed, in bounded memory, atomically.
 
     panel = pack_table(Path("features.parquet"), Path("volume/panels/us-1a2b"), DataConfig())
 
@@ -37,14 +37,14 @@ from atft_hpo.data.store.panel import (
 )
 from atft_hpo.data.store.store_files import staged_store, write_file
 from atft_hpo.data.store.suspicious_labels import mask_returns, mask_spans
-from atft_hpo.data.suspicious.table_findings import found_in_table
+from atft_hpo.data.suspicious.table_findings import REPORTED_AS, found_in_table
 from atft_hpo.errors import DataError
 from atft_hpo.paths import PanelPaths
 from atft_hpo.progress import Progress, silent
 
 
 def pack_table(table: Path, out: Path, config: DataConfig, progress: Progress = silent) -> Panel:
-    """Pack `table` (a Parquet file or a directory of them) into the store `out`, and open it.
+    """Pack `table` (a file or a directory of them) into the store `out`, and open it.
 
     Columns: date, code, numeric features named `<family>__<name>`; optional sector, alive (in the
     universe that day), tradable (at the day's close), suspicious (the return since the stock's row
@@ -59,12 +59,12 @@ def pack_table(table: Path, out: Path, config: DataConfig, progress: Progress = 
         VolumeError: `out` cannot be written.
         PanelStoreError: `out` holds another panel.
     """
-    source = open_table(table, config.horizons_days)
-    progress(f"reading keys and labels of {len(source.files)} file(s)")
-    rows = read_rows(source)
-    alive_DN = dense(rows, rows.alive_R, missing=0) > 0
-    _check_universe(rows, alive_DN, config)
     with staged_store(out) as stage:
+        source = open_table(table, config, stage.with_name(f"{out.name}.copies"), progress)
+        progress(f"reading keys and labels of {len(source.sources)} file(s)")
+        rows = read_rows(source, config, progress)
+        alive_DN = dense(rows, rows.alive_R, missing=0) > 0
+        _check_universe(rows, alive_DN, config)
         paths = PanelPaths(stage)
         files, report = _write_market(paths, rows, source, alive_DN, config)
         record, features, findings = write_features(paths, rows, source, config, progress)
@@ -129,6 +129,7 @@ def _write_market(
         "closes_not_positive": int((close_R <= 0).sum()),
         "infinite_numbers": infinite,
         "ignored_columns": sorted(table.ignored),
+        "input": {name: said for name, said in table.report.items() if name != REPORTED_AS},
         "suspicious_prices": found.model_dump(mode="json") if found else None,
     }
 

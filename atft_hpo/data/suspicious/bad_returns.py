@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from atft_hpo.data.suspicious.price_rows import SAME_CLOSE, Ints, PriceRows
+from atft_hpo.data.suspicious.judged_prices import SAME_CLOSE, Ints, JudgedPrices
 
 LARGE_RETURN = 0.35
 """|close / close of the row before − 1| beyond which a reversal is suspicious."""
@@ -12,7 +12,7 @@ EXTREME_FACTOR = 5.0
 """A close this many times the one before, or one divided by as much."""
 
 
-def reversals(rows: PriceRows) -> Ints:
+def reversals(rows: JudgedPrices) -> Ints:
     """Rows of a bad print: a return beyond LARGE_RETURN that the next row takes back.
 
     The two-row log return is at most 1 − RECOVERED_SHARE of the first. Both returns, into the row
@@ -25,7 +25,7 @@ def reversals(rows: PriceRows) -> Ints:
     return large[undone]
 
 
-def extreme_returns(rows: PriceRows, explained_R: Ints) -> Ints:
+def extreme_returns(rows: JudgedPrices, explained_R: Ints) -> Ints:
     """Rows whose close is EXTREME_FACTOR times the one before, or less than its inverse.
 
     Rows in `explained_R` (reversals, the rows after them, splits) are left out: they are listed.
@@ -34,7 +34,7 @@ def extreme_returns(rows: PriceRows, explained_R: Ints) -> Ints:
     return np.setdiff1d(beyond, explained_R)
 
 
-def untraded_changes(rows: PriceRows) -> Ints:
+def untraded_changes(rows: JudgedPrices) -> Ints:
     """Rows with volume 0 whose close is not that of the row before.
 
     Some vendors quote the middle of bid and ask then; and where closes are adjusted for dividends,

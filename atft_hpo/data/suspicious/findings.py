@@ -1,6 +1,6 @@
 """Suspicious prices of a table by kind, as they go into the panel's manifest.
 
-    found, suspicious_R = find_suspicious(PriceRows.of_prices(prices))
+    found, suspicious_R = find_suspicious(JudgedPrices.of_prices(prices))
     found.unadjusted_splits.count; found.model_dump(mode="json")
 
 Some kinds look at the days after. So findings may say which labels to leave out; they are no
@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from atft_hpo.data.suspicious.bad_returns import extreme_returns, reversals, untraded_changes
-from atft_hpo.data.suspicious.price_rows import Flags, Ints, PriceRows
+from atft_hpo.data.suspicious.judged_prices import Flags, Ints, JudgedPrices
 from atft_hpo.data.suspicious.split_ratios import Splits, unadjusted_splits
 from atft_hpo.data.suspicious.stale_runs import StaleRuns, stale_runs
 from atft_hpo.data.suspicious.thin_days import ThinDays, thin_days
@@ -81,7 +81,7 @@ class SuspiciousPrices(_Record):
     """A changed close with volume 0; None where volumes are unknown."""
 
 
-def find_suspicious(rows: PriceRows) -> tuple[SuspiciousPrices, Flags]:
+def find_suspicious(rows: JudgedPrices) -> tuple[SuspiciousPrices, Flags]:
     """All findings, and [R] whether the return since the row before is not to be trusted.
 
     Not to be trusted are the returns into and out of a bad print, and that of a split's day.
@@ -106,7 +106,7 @@ def find_suspicious(rows: PriceRows) -> tuple[SuspiciousPrices, Flags]:
     return found, suspicious_R
 
 
-def _returns(rows: PriceRows, row_M: Ints, notes: Sequence[str] | None = None) -> Finding:
+def _returns(rows: JudgedPrices, row_M: Ints, notes: Sequence[str] | None = None) -> Finding:
     r_M = rows.log_returns[row_M]
     return Finding(
         count=len(row_M),
@@ -118,13 +118,13 @@ def _returns(rows: PriceRows, row_M: Ints, notes: Sequence[str] | None = None) -
     )
 
 
-def _example(rows: PriceRows, row: int, size: float, note: str = "") -> Example:
+def _example(rows: JudgedPrices, row: int, size: float, note: str = "") -> Example:
     stock = int(rows.stock_of(np.array([row]))[0])
     date = str(rows.dates[rows.day_R[row]])
     return Example(date=date, code=rows.codes[stock], size=round(float(size), 6), note=note)
 
 
-def _split_days(rows: PriceRows, splits: Splits) -> tuple[SplitDay, ...]:
+def _split_days(rows: JudgedPrices, splits: Splits) -> tuple[SplitDay, ...]:
     cells = list(zip(rows.day_R[splits.row_M].tolist(), splits.name_M.tolist(), strict=True))
     counts = Counter(sorted(cells))
     most = sorted(counts, key=lambda cell: -counts[cell])[:WORST]
@@ -134,7 +134,7 @@ def _split_days(rows: PriceRows, splits: Splits) -> tuple[SplitDay, ...]:
     )
 
 
-def _days(rows: PriceRows, days: ThinDays) -> Finding:
+def _days(rows: JudgedPrices, days: ThinDays) -> Finding:
     order = np.argsort(-days.missing_M, kind="stable")[:WORST]
     return Finding(
         count=len(days.day_M),
@@ -151,7 +151,7 @@ def _days(rows: PriceRows, days: ThinDays) -> Finding:
     )
 
 
-def _runs(rows: PriceRows, runs: StaleRuns) -> Finding:
+def _runs(rows: JudgedPrices, runs: StaleRuns) -> Finding:
     order = np.argsort(-runs.rows_M, kind="stable")[:WORST]
     return Finding(
         count=len(runs.first_M),

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from atft_hpo.data.suspicious.price_rows import Flags, Floats, Ints, PriceRows, row_medians
+from atft_hpo.data.suspicious.judged_prices import Flags, Floats, Ints, JudgedPrices, row_medians
 
 _MANY = (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 40, 50, 100, 200, 500, 1000)
 _FORWARD = ((3, 2), (5, 2), *((n, 1) for n in _MANY))
@@ -72,7 +72,7 @@ class Splits:
         return Splits(self.row_M[others_M], self.name_M[others_M])
 
 
-def unadjusted_splits(rows: PriceRows) -> Splits:
+def unadjusted_splits(rows: JudgedPrices) -> Splits:
     """Steps of a stock's price by a split's ratio that no adjustment took out."""
     widest = _STEP_LIMITS[0] * _VOLATILITY_RANGE[1]
     stepped_R = np.abs(rows.log_returns) >= _NEAR_STEP - widest
@@ -89,7 +89,7 @@ def unadjusted_splits(rows: PriceRows) -> Splits:
     return _with_way_out(rows, Splits(np.concatenate(found), np.concatenate(names)))
 
 
-def _with_way_out(rows: PriceRows, splits: Splits) -> Splits:
+def _with_way_out(rows: JudgedPrices, splits: Splits) -> Splits:
     """The splits, and the steps that they take back: some days were quoted in another unit.
 
     Those days are too few to look like a level of their own; what follows them does.
@@ -108,7 +108,7 @@ def _with_way_out(rows: PriceRows, splits: Splits) -> Splits:
     return Splits(all_M, np.concatenate(names_M)[first])
 
 
-def _market_moves(rows: PriceRows, stepped_R: Flags, row_M: Ints) -> Floats:
+def _market_moves(rows: JudgedPrices, stepped_R: Flags, row_M: Ints) -> Floats:
     """[M] median log return of the day over the stocks that did not step; 0 below _LEAST_DAYS."""
     known_R = ~stepped_R & np.isfinite(rows.log_returns)
     days, place_M = np.unique(rows.day_R[row_M], return_inverse=True)
@@ -131,7 +131,7 @@ def _nearest(step_M: Floats) -> Ints:
     return order[np.searchsorted(middle, step_M)]
 
 
-def _is_split(rows: PriceRows, row_M: Ints, market_M: Floats, ratio_M: Floats) -> Flags:
+def _is_split(rows: JudgedPrices, row_M: Ints, market_M: Floats, ratio_M: Floats) -> Flags:
     """[M] whether everything that is known speaks for a split; what is unknown is passed over."""
     far_M = (np.abs(ratio_M) >= _FAR_STEP - 1e-9).astype(np.int64)
     volatility_M = np.clip(_volatility(rows, row_M), *_VOLATILITY_RANGE)
@@ -151,7 +151,7 @@ def _is_split(rows: PriceRows, row_M: Ints, market_M: Floats, ratio_M: Floats) -
     return is_split_M
 
 
-def _volatility(rows: PriceRows, row_M: Ints) -> Floats:
+def _volatility(rows: JudgedPrices, row_M: Ints) -> Floats:
     """[M] robust daily volatility of the days before; of those after where few are before."""
     size_R = np.abs(rows.log_returns)
     before_MW = rows.around(size_R, row_M, range(-_DAYS_BEFORE, 0))
@@ -161,7 +161,7 @@ def _volatility(rows: PriceRows, row_M: Ints) -> Floats:
     return np.nan_to_num(row_medians(known_MW) / _NORMAL_MEDIAN, nan=_UNKNOWN_VOLATILITY)
 
 
-def _stays(rows: PriceRows, row_M: Ints, ratio_M: Floats, far_M: Ints) -> Flags:
+def _stays(rows: JudgedPrices, row_M: Ints, ratio_M: Floats, far_M: Ints) -> Flags:
     """[M] whether the days after are at the new level, and calm; so where there are none yet."""
     volatility_M = np.maximum(_volatility(rows, row_M), _VOLATILITY_RANGE[0])
     after_MW = rows.around(rows.log_returns, row_M, range(1, _DAYS_AFTER + 1))
@@ -173,7 +173,7 @@ def _stays(rows: PriceRows, row_M: Ints, ratio_M: Floats, far_M: Ints) -> Flags:
     return ~back_M & ~wild_M
 
 
-def _log_traded(rows: PriceRows, row_M: Ints) -> Floats:
+def _log_traded(rows: JudgedPrices, row_M: Ints) -> Floats:
     """[M] ln(shares traded / median of the days before with a trade); NaN where unknown."""
     assert rows.volume_R is not None
     traded_R = np.where(rows.volume_R > 0, rows.volume_R, np.nan)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atft_hpo.data.suspicious.price_rows import SAME_CLOSE, Floats, Ints, PriceRows
+from atft_hpo.data.suspicious.judged_prices import SAME_CLOSE, Floats, Ints, JudgedPrices
 
 LEAST_ROWS = 5
 """Equal closes that make a run."""
@@ -41,7 +41,7 @@ class StaleRuns:
     """Its length: equal closes, the first included."""
 
 
-def stale_runs(rows: PriceRows) -> StaleRuns:
+def stale_runs(rows: JudgedPrices) -> StaleRuns:
     """Runs of at least LEAST_ROWS equal closes that neither habit nor tick explains."""
     begin, repeats = _runs(rows)
     long = repeats >= LEAST_ROWS - 1
@@ -52,14 +52,14 @@ def stale_runs(rows: PriceRows) -> StaleRuns:
     return StaleRuns(begin - 1, repeats + 1)
 
 
-def _runs(rows: PriceRows) -> tuple[Ints, Ints]:
+def _runs(rows: JudgedPrices) -> tuple[Ints, Ints]:
     """First unchanged row of each run, and how many follow one another."""
     edges = np.diff(rows.unchanged.astype(np.int8), prepend=0, append=0)
     begin = np.flatnonzero(edges == 1)
     return begin, np.flatnonzero(edges == -1) - begin
 
 
-def _habit(rows: PriceRows, begin: Ints, repeats: Ints) -> Floats:
+def _habit(rows: JudgedPrices, begin: Ints, repeats: Ints) -> Floats:
     """[M] share of changed closes around each run that an unchanged one follows."""
     changed_R = np.abs(rows.log_returns) > SAME_CLOSE
     stalls_R = np.zeros(len(changed_R), np.bool_)
@@ -76,7 +76,7 @@ def _habit(rows: PriceRows, begin: Ints, repeats: Ints) -> Floats:
     return np.minimum(p_M, 0.99)
 
 
-def _within_tick(rows: PriceRows, begin: Ints, repeats: Ints) -> Floats:
+def _within_tick(rows: JudgedPrices, begin: Ints, repeats: Ints) -> Floats:
     """[M] chance that a walk of the stock's volatility stays within its tick for another row."""
     size_R = np.abs(rows.log_returns)
     change_R = np.where(size_R > SAME_CLOSE, np.abs(np.diff(rows.close_R, prepend=np.nan)), np.inf)
@@ -93,7 +93,7 @@ def _within_tick(rows: PriceRows, begin: Ints, repeats: Ints) -> Floats:
     return np.concatenate(parts)
 
 
-def _beside(rows: PriceRows, value_R: Floats, row_M: Ints, last_M: Ints) -> Floats:
+def _beside(rows: JudgedPrices, value_R: Floats, row_M: Ints, last_M: Ints) -> Floats:
     """[M, W] values of the stock's rows before and after each run; NaN where it has no row."""
     before_MW = rows.around(value_R, row_M, range(-_ROWS_AROUND, 0))
     after_MW = rows.around(value_R, last_M, range(1, _ROWS_AROUND + 1))

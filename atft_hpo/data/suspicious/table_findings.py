@@ -1,30 +1,29 @@
 """Findings on their way from prices to the manifest, through a tidy table.
 
-    table = with_findings(pa.table(columns), found)         # as features are built
-    found, suspicious_R = found_in_table(table, rows)       # as they are packed
+    found, suspicious_R = found_in_prices(prices, progress)     # as features are built
+    found, suspicious_R = found_in_table(table, rows)           # as they are packed
 
 The column `suspicious` says which rows' returns are not to be trusted; what else was found stands
-in the Parquet metadata of the first file. A table that comes without them, from elsewhere, is
+in the table's report. A table that comes without them, from elsewhere, is
 judged by its closes.
 """
 
 import numpy as np
-import pyarrow as pa
 from pydantic import ValidationError
 
 from atft_hpo.data.ingest.prices import Prices
 from atft_hpo.data.ingest.table import Rows, Table
-from atft_hpo.data.ingest.tidy_files import opened
 from atft_hpo.data.suspicious.findings import SuspiciousPrices, find_suspicious
-from atft_hpo.data.suspicious.price_rows import Flags, PriceRows
+from atft_hpo.data.suspicious.judged_prices import Flags, JudgedPrices
 from atft_hpo.progress import Progress
 
-METADATA_KEY = b"atft_hpo.suspicious_prices"
+REPORTED_AS = "suspicious_prices"
+"""In what `build_features` says of its input, which goes along with the table."""
 
 
 def found_in_prices(prices: Prices, progress: Progress) -> tuple[SuspiciousPrices, Flags]:
     """`find_suspicious` of daily prices, with a line to `progress` where returns are wrong."""
-    found, suspicious_R = find_suspicious(PriceRows.of_prices(prices))
+    found, suspicious_R = find_suspicious(JudgedPrices.of_prices(prices))
     splits, bad = found.unadjusted_splits.count, found.reversals.count
     if splits or bad:
         progress(
@@ -32,11 +31,6 @@ def found_in_prices(prices: Prices, progress: Progress) -> tuple[SuspiciousPrice
             "next day; `panel describe` lists them, data.suspicious_prices says what to do"
         )
     return found, suspicious_R
-
-
-def with_findings(table: pa.Table, found: SuspiciousPrices) -> pa.Table:
-    """The table with the findings in its schema's metadata."""
-    return table.replace_schema_metadata({METADATA_KEY: found.model_dump_json().encode()})
 
 
 def found_in_table(table: Table, rows: Rows) -> tuple[SuspiciousPrices | None, Flags]:
@@ -48,7 +42,7 @@ def found_in_table(table: Table, rows: Rows) -> tuple[SuspiciousPrices | None, F
     marked = "suspicious" in table.optional
     if "close" not in rows.numbers or (carried and marked):
         return carried, rows.suspicious_R
-    closes, row_R = PriceRows.of_closes(rows)
+    closes, row_R = JudgedPrices.of_closes(rows)
     if not len(row_R):
         return carried, rows.suspicious_R
     found, of_closes = find_suspicious(closes)
@@ -60,10 +54,9 @@ def found_in_table(table: Table, rows: Rows) -> tuple[SuspiciousPrices | None, F
 
 
 def _carried(table: Table) -> SuspiciousPrices | None:
-    """Findings in the metadata of the first file; None without, or where another version wrote."""
-    with opened(table.files[0]) as file:
-        kept = (file.schema_arrow.metadata or {}).get(METADATA_KEY)
+    """Findings in the table's report; None without, or where another version wrote."""
+    kept = table.report.get(REPORTED_AS)
     try:
-        return SuspiciousPrices.model_validate_json(kept) if kept else None
+        return SuspiciousPrices.model_validate(kept) if kept else None
     except ValidationError:
         return None

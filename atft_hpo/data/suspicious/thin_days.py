@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from atft_hpo.data.suspicious.price_rows import Flags, Floats, Ints, PriceRows, row_medians
+from atft_hpo.data.suspicious.judged_prices import Flags, Floats, Ints, JudgedPrices, row_medians
 
 DAYS_AROUND = 10
 """Days on each side that a day is compared with."""
@@ -31,7 +31,7 @@ class ThinDays:
     """"no rows", "no trades" or "closes unchanged"."""
 
 
-def thin_days(rows: PriceRows) -> ThinDays:
+def thin_days(rows: JudgedPrices) -> ThinDays:
     """Days on which most stocks have no row, no trade, or the close of the row before."""
     days = len(rows.dates)
     counts = {"no rows": np.bincount(rows.day_R, minlength=days).astype(np.float64)}
@@ -49,7 +49,7 @@ def thin_days(rows: PriceRows) -> ThinDays:
     return ThinDays(found, missing_D[found], reason_D[found])
 
 
-def _count(rows: PriceRows, wanted_R: Flags) -> Floats:
+def _count(rows: JudgedPrices, wanted_R: Flags) -> Floats:
     return np.bincount(rows.day_R[wanted_R], minlength=len(rows.dates)).astype(np.float64)
 
 

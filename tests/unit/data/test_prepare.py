@@ -78,6 +78,43 @@ def test_features_are_built_from_daily_prices(volume, daily):
     assert [p.name for p in volume.panels.iterdir()] == [panel.root.name]
 
 
+def test_what_was_taken_and_mended_of_prices_is_told_and_in_the_manifest(volume, daily):
+    frame = pl.read_parquet(daily).sort("code", "date")
+    holes = frame.with_columns(
+        open=pl.when(pl.int_range(pl.len()) % 100 == 7).then(None).otherwise(pl.col("open")),
+        volume=pl.when(pl.int_range(pl.len()) % 100 == 9).then(None).otherwise(pl.col("volume")),
+    )
+    path = daily.with_name("Daily.Prices.csv")
+    holes.rename({"date": "Date", "close": "Close"}).with_columns(note=pl.lit("x")).write_csv(path)
+    features = FeaturesConfig(families=("returns", "ranks"), windows_days=(1, 5))
+    config = DataConfig(source="ohlcv", path=str(path), features=features, **SHORT)
+    told = []
+    panel = prepare_panel(config, volume, told.append)
+    assert panel.root.name.startswith("Daily.Prices-")
+    found = panel.manifest.report["input"]
+    assert found["columns"] == {
+        "date": "Date", "code": "code", "open": "open", "high": "high", "low": "low",
+        "close": "Close", "volume": "volume", "sector": "sector",
+    }  # fmt: skip
+    assert found["unused"] == ["note"]
+    assert found["repaired"] == {"no_range": 47, "no_volume": 47}
+    assert sum("date = Date" in line for line in told) == 1
+    assert sum("47 rows with a close but without a volume" in line for line in told) == 1
+
+
+def test_a_panel_bears_the_name_of_its_input_and_depends_on_the_names_of_its_files(
+    volume, daily, tmp_path
+):
+    folder = tmp_path / "prices.v2"
+    folder.mkdir()
+    daily.rename(folder / "A.parquet")
+    config = DataConfig(source="ohlcv", path=str(folder), **SHORT)
+    place = panel_location(config, volume)
+    assert place.name.startswith("prices.v2-")
+    (folder / "A.parquet").rename(folder / "B.parquet")
+    assert panel_location(config, volume) != place
+
+
 def test_a_table_of_features_is_packed_as_it_is(volume, table, panel):
     config = DataConfig(source="features", path=str(table), **SHORT)
     assert prepare_panel(config, volume).fingerprint == panel.fingerprint

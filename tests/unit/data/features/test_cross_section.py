@@ -30,7 +30,7 @@ def rows_of(present_DN: np.ndarray, alive_DN: np.ndarray) -> Prices:
         alive_R=alive_DN.T[stock, day],
         sector_names=(),
         sector_R=np.full(len(day), -1, np.int32),
-        clamped=0,
+        report={},
     )
 
 

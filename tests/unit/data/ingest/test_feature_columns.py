@@ -4,8 +4,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.ingest.feature_columns import FeatureColumns
 from atft_hpo.data.ingest.table import open_table, read_rows
+
+ONE_DAY = DataConfig(source="features", horizons_days=(1,))
 
 
 @pytest.mark.parametrize("files", [1, 5])
@@ -16,8 +19,8 @@ def test_every_value_stands_where_row_r_says(market, tmp_path, monkeypatch, file
     shuffled = market.sample(fraction=1.0, shuffle=True, seed=4)
     for k, part in enumerate(np.array_split(np.arange(len(market)), files)):
         shuffled[part].write_parquet(tmp_path / f"{k}.parquet", row_group_size=150)
-    table = open_table(tmp_path, (1,))
-    rows = read_rows(table)
+    table = open_table(tmp_path, ONE_DAY, tmp_path / "copies")
+    rows = read_rows(table, ONE_DAY)
     names = ["noise", "ranks__volume", "calendar__weekday"]
     out = np.empty((3, len(market) + 1), np.float32)
     with ThreadPoolExecutor(threads) as pool:
@@ -32,8 +35,8 @@ def test_every_value_stands_where_row_r_says(market, tmp_path, monkeypatch, file
 def test_rows_of_a_batch_are_sorted_by_day_and_stock(market, tmp_path, monkeypatch):
     monkeypatch.setattr("atft_hpo.data.ingest.feature_columns.BATCH_ROWS", 400)
     market.sort("code", "date").write_parquet(tmp_path / "t.parquet")
-    table = open_table(tmp_path / "t.parquet", (1,))
-    rows = read_rows(table)
+    table = open_table(tmp_path / "t.parquet", ONE_DAY, tmp_path / "copies")
+    rows = read_rows(table, ONE_DAY)
     with ThreadPoolExecutor(1) as pool:
         row_R = FeatureColumns(table, rows, pool, 1).row_R
     assert sorted(row_R) == list(range(len(market)))

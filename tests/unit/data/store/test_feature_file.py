@@ -6,6 +6,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.ingest.row_blocks import Blocks
 from atft_hpo.data.ingest.table import open_table, read_rows
 from atft_hpo.data.store.feature_file import FeatureFile
@@ -18,7 +19,8 @@ def blocks(market, tmp_path, monkeypatch):
     """160 days in 16 blocks."""
     monkeypatch.setattr("atft_hpo.data.ingest.row_blocks._BLOCK_CELLS", 30 * 10)
     market.write_parquet(tmp_path / "t.parquet")
-    rows = read_rows(open_table(tmp_path / "t.parquet", (1,)))
+    config = DataConfig(source="features", horizons_days=(1,))
+    rows = read_rows(open_table(tmp_path / "t.parquet", config, tmp_path / "copies"), config)
     return Blocks(rows, np.arange(len(rows.day_R)))
 
 

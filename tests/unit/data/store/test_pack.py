@@ -257,7 +257,7 @@ def test_changing_the_future_changes_nothing_before_it(
             lambda t: pl.concat([t, t[:2]]),
             r"2 \(date, code\) pair\(s\) occur more than once, such as \(2020-01-01, S000\)",
         ),
-        (lambda t: t.rename({"code": "Code"}), r"no column 'code'; did you mean 'Code'"),
+        (lambda t: t.rename({"code": "cod"}), r"no column 'code'; did you mean 'cod'"),
         (
             lambda t: t.drop("close"),
             r"no column 'target_1d' or column 'close' to derive labels from",
@@ -283,14 +283,17 @@ def test_changing_the_future_changes_nothing_before_it(
             r"column 'close' is infinite in \d+ row\(s\), first on 2020-01-07",
         ),
         (lambda t: t.with_columns(date=pl.lit("soon")), "column 'date' holds 'soon'"),
-        (lambda t: t.with_columns(date=pl.lit(None, pl.Date)), r"column 'date' is null in \d+ row"),
         (
-            lambda t: t.with_columns(code=pl.lit(None, pl.String)),
-            r"column 'code' is null in \d+ row",
+            lambda t: t.with_columns(date=pl.lit(None, pl.Date)),
+            r"column 'date' is null in [\d,]+ row",
         ),
         (
-            lambda t: t.with_columns(alive=pl.lit("yes")),
-            "column 'alive' is .*string.*; expected boolean",
+            lambda t: t.with_columns(code=pl.lit(None, pl.String)),
+            r"column 'code' is null in [\d,]+ row",
+        ),
+        (
+            lambda t: t.with_columns(alive=pl.lit("perhaps")),
+            "column 'alive' holds 'perhaps'; expected true or false",
         ),
         (
             lambda t: t.select("date", "code", "close"),
@@ -343,9 +346,7 @@ def test_infinite_values_become_missing_on_request(pack, market, data_config):
 def test_files_with_other_columns_are_named(market, data_config, tmp_path):
     market[::2].write_parquet(tmp_path / "a.parquet")
     market[1::2].rename({"noise": "Noise"}).write_parquet(tmp_path / "b.parquet")
-    with pytest.raises(
-        DataError, match=r"b\.parquet: columns differ from those of a\.parquet by Noise, noise"
-    ):
+    with pytest.raises(DataError, match=r"b\.parquet: no column 'noise', a feature in other files"):
         pack_table(tmp_path, tmp_path / "out", data_config)
 
 
@@ -353,7 +354,7 @@ def test_files_with_other_columns_are_named(market, data_config, tmp_path):
     ("prepare", "message"),
     [
         (lambda path: None, "no such file"),
-        (lambda path: path.mkdir(), r"no \*\.parquet file in it"),
+        (lambda path: path.mkdir(), "no table in it"),
         (lambda path: path.write_bytes(b"PAR1 not really"), "cannot be read as Parquet"),
     ],
 )

@@ -37,7 +37,7 @@ def prices() -> pl.DataFrame:
 def packed(table: pl.DataFrame, folder: Path, config: DataConfig = CONFIG) -> Panel:
     """The panel of these prices."""
     table.write_parquet(folder / "prices.parquet")
-    features = build_features(folder / "prices.parquet", folder / "features", config.features)
+    features = build_features(folder / "prices.parquet", folder / "features", config)
     return pack_table(features, folder / "store", config)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from atft_hpo.data.suspicious.price_rows import PriceRows
+from atft_hpo.data.suspicious.judged_prices import JudgedPrices
 
 Grid = NDArray[np.float64]
 
@@ -20,11 +20,11 @@ class Market:
     open_DN: Grid
     volume_DN: Grid
 
-    def rows(self, closes_only: bool = False) -> PriceRows:
+    def rows(self, closes_only: bool = False) -> JudgedPrices:
         """As rows by stock, then day."""
         days, stocks = self.close_DN.shape
         stock_R, day_R = np.nonzero(~np.isnan(self.close_DN.T))
-        return PriceRows(
+        return JudgedPrices(
             dates=np.busday_offset("2019-01-07", np.arange(days)).astype("datetime64[D]"),
             codes=tuple(f"S{n:03d}" for n in range(stocks)),
             starts=np.searchsorted(stock_R, np.arange(stocks + 1)),
@@ -65,10 +65,10 @@ def walks() -> Callable[..., Market]:
 
 
 @pytest.fixture(scope="session")
-def closes() -> Callable[..., PriceRows]:
+def closes() -> Callable[..., JudgedPrices]:
     """closes([100, 50], [30, 31], volume=…) → rows with one list of closes per stock."""
 
-    def rows(*of_stock: list[float], volume: list[list[float]] | None = None) -> PriceRows:
+    def rows(*of_stock: list[float], volume: list[list[float]] | None = None) -> JudgedPrices:
         close_DN = np.array(of_stock, np.float64).T
         volume_DN = np.ones_like(close_DN) if volume is None else np.array(volume, np.float64).T
         return Market(close_DN, np.full_like(close_DN, np.nan), volume_DN).rows()

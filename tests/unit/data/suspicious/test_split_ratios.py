@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.ingest.prices import read_prices
-from atft_hpo.data.suspicious.price_rows import PriceRows
+from atft_hpo.data.suspicious.judged_prices import JudgedPrices
 from atft_hpo.data.suspicious.split_ratios import RATIOS, unadjusted_splits
 from atft_hpo.progress import silent
 
@@ -137,6 +138,8 @@ def test_real_panels(real_data):
              ("2020-06-29", "7944", "2:5")},
         ),
     ):  # fmt: skip
-        rows = PriceRows.of_prices(read_prices(real_data / f"{name}.parquet", None, silent))
+        rows = JudgedPrices.of_prices(
+            read_prices(real_data / f"{name}.parquet", DataConfig(source="ohlcv"), silent)
+        )
         names = {(str(rows.dates[d]), rows.codes[s], ratio) for d, s, ratio in named(rows)}
         assert names == found

@@ -1,5 +1,6 @@
 """From prices to the manifest: through built features, or from a feature table's closes."""
 
+import json
 from datetime import date
 
 import numpy as np
@@ -9,13 +10,14 @@ import pytest
 
 from atft_hpo.config.data_schema import DataConfig, FeaturesConfig
 from atft_hpo.data.features.build import build_features
-from atft_hpo.data.ingest.table import open_table, read_rows
+from atft_hpo.data.ingest.table import REPORT_KEY, open_table, read_rows
 from atft_hpo.data.store.pack import pack_table
 from atft_hpo.data.suspicious.findings import SuspiciousPrices
-from atft_hpo.data.suspicious.table_findings import METADATA_KEY, found_in_table
+from atft_hpo.data.suspicious.table_findings import REPORTED_AS, found_in_table
 
 SPLIT_DAY = date(2019, 8, 1)
 FEATURES = FeaturesConfig(families=("returns",), windows_days=(1, 5))
+PRICES = DataConfig(source="ohlcv", features=FEATURES)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def built(unadjusted, tmp_path_factory):
     unadjusted.write_parquet(folder / "prices.parquet")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("atft_hpo.data.features.build._PIECE_CELLS", 4000)
-        return build_features(folder / "prices.parquet", folder / "features", FEATURES)
+        return build_features(folder / "prices.parquet", folder / "features", PRICES)
 
 
 def config(treatment="keep"):
@@ -56,19 +58,19 @@ def config(treatment="keep"):
 
 
 def found_in(path):
-    table = open_table(path, (1, 5))
-    return found_in_table(table, read_rows(table))
+    table = open_table(path, config(), path.parent / "copies")
+    return found_in_table(table, read_rows(table, config()))
 
 
 def splits(report):
     return [(day["date"], day["ratio"], day["count"]) for day in report["split_days"]]
 
 
-def test_the_first_file_carries_the_findings_and_rows_their_flag(built):
-    files = sorted(built.iterdir())
-    carried = [pq.read_schema(file).metadata or {} for file in files]
-    assert [METADATA_KEY in metadata for metadata in carried] == [True] + [False] * (len(files) - 1)
-    assert len(files) > 1
+def test_the_table_carries_the_findings_and_rows_their_flag(built):
+    assert len(sorted(built.iterdir())) > 1
+    assert splits(open_table(built, config(), built.parent / "copies").report[REPORTED_AS]) == [
+        ("2019-08-01", "5:1", 12)
+    ]
     flagged = pl.read_parquet(built).filter("suspicious")
     assert flagged["date"].unique().to_list() == [SPLIT_DAY]
     assert sorted(flagged["code"]) == [str(1300 + n) for n in range(12)]
@@ -83,7 +85,7 @@ def test_the_manifest_names_twelve_splits(built, tmp_path):
 def test_the_build_says_so(unadjusted, tmp_path):
     said = []
     unadjusted.write_parquet(tmp_path / "prices.parquet")
-    build_features(tmp_path / "prices.parquet", tmp_path / "out", FEATURES, said.append)
+    build_features(tmp_path / "prices.parquet", tmp_path / "out", PRICES, said.append)
     assert [line for line in said if line.startswith("suspicious prices: 12 unadjusted split")]
 
 
@@ -133,7 +135,9 @@ def test_flags_of_ones_own_are_taken(unadjusted, tmp_path):
     found, suspicious_R = found_in(tmp_path / "table.parquet")
     assert found is not None
     assert suspicious_R.sum() == 300
-    assert open_table(tmp_path / "table.parquet", (1,)).features == ("noise",)
+    assert open_table(tmp_path / "table.parquet", config(), tmp_path / "copies").features == (
+        "noise",
+    )
 
 
 def test_without_closes_nothing_is_looked_for(unadjusted, tmp_path):
@@ -148,7 +152,7 @@ def test_without_closes_nothing_is_looked_for(unadjusted, tmp_path):
 
 def test_findings_of_another_version_are_looked_for_anew(unadjusted, tmp_path):
     table = unadjusted.select("date", "code", "close", noise=pl.col("volume")).to_arrow()
-    stale = table.replace_schema_metadata({METADATA_KEY: b'{"splits": 3}'})
+    stale = table.replace_schema_metadata({REPORT_KEY: json.dumps({REPORTED_AS: {"splits": 3}})})
     pq.write_table(stale, tmp_path / "table.parquet")
     found, _ = found_in(tmp_path / "table.parquet")
     assert found is not None

@@ -1,7 +1,7 @@
 """Closes as rows by stock and day: all that the search for suspicious prices reads.
 
-    rows = PriceRows.of_prices(prices)        # daily prices, with open and volume
-    rows, row_R = PriceRows.of_closes(table_rows)   # a feature table's closes, and where they stood
+    rows = JudgedPrices.of_prices(prices)               # daily prices, with open and volume
+    rows, row_R = JudgedPrices.of_closes(table_rows)    # a table's closes, and where they stood
 
 A row is a day with a known close; "the row before" is the stock's last known close, however many
 days ago. Letters here: R rows, M rows (or days, or runs) that are looked at, W rows around each.
@@ -24,7 +24,7 @@ SAME_CLOSE = 1e-6
 
 
 @dataclass(frozen=True)
-class PriceRows:
+class JudgedPrices:
     """R rows sorted by stock, then day. N stocks, D days."""
 
     dates: NDArray[np.datetime64]
@@ -42,7 +42,7 @@ class PriceRows:
     """Shares; 0 = not traded, NaN where unknown; None where there are closes only."""
 
     @classmethod
-    def of_prices(cls, prices: Prices) -> "PriceRows":
+    def of_prices(cls, prices: Prices) -> "JudgedPrices":
         """All rows of `prices`."""
         return cls(
             dates=prices.dates,
@@ -55,7 +55,7 @@ class PriceRows:
         )
 
     @classmethod
-    def of_closes(cls, rows: Rows) -> tuple["PriceRows", Ints]:
+    def of_closes(cls, rows: Rows) -> tuple["JudgedPrices", Ints]:
         """The rows of a feature table that have a close, and their numbers in the table."""
         close_R = rows.numbers["close"]
         known = np.flatnonzero(np.isfinite(close_R) & (close_R > 0))

@@ -1,0 +1,1 @@
+"""Files of a table: which they are, and their rows in pieces, whatever the format."""

@@ -1,0 +1,1 @@
+"""Values of columns: dates, texts, numbers, flags, whatever the type they came in."""
