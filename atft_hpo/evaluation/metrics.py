@@ -17,7 +17,7 @@ Names of the objective's horizon stand alone (`ic`, `sharpe`), those of others c
     ic_zero_share                     share of scored days whose IC is exactly 0: a dead forecast
     days, days_skipped, days_constant scored; not scored for any reason; of those, constant scores
     sharpe, sharpe_gross              √252 · mean / std of the daily portfolio return, net, gross
-    sharpe_t, sharpe_gross_t          t of the mean daily return (`mean_error`), net, gross
+    sharpe_t                          t of the mean daily return (`mean_error`), net
     sharpe_daily, return_annual       mean / std and 252 · mean, net
     hit_rate, hit_rate_gross          share of days with a return above 0
     max_drawdown, max_drawdown_gross  largest fall of compounded equity from its peak, in [0, 1]
@@ -144,7 +144,6 @@ def _portfolio_summary(series: PortfolioSeries) -> dict[str, float]:
         "sharpe": annual * mean / std if std > 0 else math.nan,
         "sharpe_gross": annual * gross_mean / gross_std if gross_std > 0 else math.nan,
         "sharpe_t": t_of_mean(net, overlap_days=1),
-        "sharpe_gross_t": t_of_mean(gross, overlap_days=1),
         "sharpe_daily": mean / std if std > 0 else math.nan,
         "return_annual": TRADING_DAYS * mean,
         "hit_rate": float((net > 0).mean()),

@@ -5,9 +5,9 @@
 
 Two choices were made on the same days: the best trial, and in each trial the best epochs. They
 amount to an effective number of independent choices, from correlations of daily series: (effective
-trials) × (effective epochs of a trial's last phase). The product is exact where epochs are alike, or
-trials are, and a little large between. Trials that were ended early count as trials; correlations
-are those of trials that ran to the end, under the same losses.
+trials) × (effective epochs of a trial's last phase). The product is exact where epochs are alike,
+or trials are, and a little large between. Trials that were ended early count as trials;
+correlations are those of trials that ran to the end, under the same losses.
 """
 
 import math

@@ -86,6 +86,9 @@ def test_means_ratios_and_share_of_zero_days() -> None:
     assert found.metrics["ic"] == pytest.approx(ic.mean(), abs=1e-6)
     assert found.metrics["ic_std"] == pytest.approx(ic.std(ddof=1), abs=1e-6)
     assert found.metrics["icir"] == pytest.approx(ic.mean() / ic.std(ddof=1), abs=1e-5)
+    net = found.daily.return_net.astype(float)
+    sharpe_t = t_of_mean(net[np.isfinite(net)], 1)
+    assert found.metrics["sharpe_t"] == pytest.approx(sharpe_t, abs=1e-4)
     assert found.metrics["ic_t"] == pytest.approx(t_of_mean(ic, 1), abs=1e-4)
     assert found.metrics["ic_zero_share"] == 0.0
     assert found.metrics["days"] == 60.0
