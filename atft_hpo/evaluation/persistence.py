@@ -91,7 +91,9 @@ def plausible_persistence(days: int, overlap_days: int, *, lasting: bool = True)
 
     With `lasting = False` those alone in which days share no more than their labels' days.
     """
-    overlaps = OVERLAPS if overlap_days > 1 else {(1.0, 0.0): 1.0}
+    overlaps = OVERLAPS
+    if overlap_days == 1:  # a label of one day overlaps with none: what persists has no say
+        overlaps = {key: weight for key, weight in OVERLAPS.items() if key[0] == 1.0}
     covariances, priors = [], []
     for ((kept, noise), overlap_weight), ρ in product(
         overlaps.items(), AUTOREGRESSIONS if lasting else (0.0,)
