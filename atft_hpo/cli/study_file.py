@@ -20,6 +20,7 @@ def check(study: StudyFile) -> None:
     from atft_hpo.config.toml import load_config
     from atft_hpo.search.samplers import make_sampler
     from atft_hpo.search.space import baseline_gaps, check_space
+    from atft_hpo.search.void_settings import void_settings
 
     config = load_config(study)
     check_space(config)
@@ -30,8 +31,8 @@ def check(study: StudyFile) -> None:
         f"in {len(config.phases.in_order)} phases, {len(config.search.space)} searched keys, "
         f"{config.search.sampler.kind} sampler, {config.search.pruner.kind} pruner"
     )
-    for gap in baseline_gaps(config):
-        typer.echo(f"note: {gap}")
+    for note in (*baseline_gaps(config), *void_settings(config)):
+        typer.echo(f"note: {note}")
 
 
 @app.command()

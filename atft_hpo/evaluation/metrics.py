@@ -6,7 +6,7 @@
 Names of the objective's horizon stand alone (`ic`, `sharpe`), those of others carry it (`ic_5d`):
 
     ic, ic_std, icir, ic_t            Pearson per day across stocks: mean, std over days,
-                                      mean / std, Newey–West t with lag = horizon
+                                      mean / std, t of the mean (`mean_error`)
     rank_ic, rank_ic_std, …           the same for Spearman
     pure_rank_ic, pure_rank_ic_std, … the same for residuals on sectors and styles (`attribution`)
     pure_days, pure_days_constant     scored so; forecasts that are nothing but sector and style
@@ -17,6 +17,7 @@ Names of the objective's horizon stand alone (`ic`, `sharpe`), those of others c
     ic_zero_share                     share of scored days whose IC is exactly 0: a dead forecast
     days, days_skipped, days_constant scored; not scored for any reason; of those, constant scores
     sharpe, sharpe_gross              √252 · mean / std of the daily portfolio return, net, gross
+    sharpe_t                          t of the mean daily return (`mean_error`), net
     sharpe_daily, return_annual       mean / std and 252 · mean, net
     hit_rate, hit_rate_gross          share of days with a return above 0
     max_drawdown, max_drawdown_gross  largest fall of compounded equity from its peak, in [0, 1]
@@ -40,6 +41,7 @@ from numpy.typing import NDArray
 from atft_hpo.config.schema import Config
 from atft_hpo.evaluation.attribution import Attribution
 from atft_hpo.evaluation.daily import HorizonDays, daily_results
+from atft_hpo.evaluation.mean_error import t_of_mean
 from atft_hpo.evaluation.portfolio import PortfolioSeries
 from atft_hpo.evaluation.series import DailySeries, Floats, correlation_summary, mean_and_std
 from atft_hpo.evaluation.yardsticks import Yardsticks
@@ -142,6 +144,7 @@ def _portfolio_summary(series: PortfolioSeries) -> dict[str, float]:
     return {
         "sharpe": annual * mean / std if std > 0 else math.nan,
         "sharpe_gross": annual * gross_mean / gross_std if gross_std > 0 else math.nan,
+        "sharpe_t": t_of_mean(net, overlap_days=1),
         "sharpe_daily": mean / std if std > 0 else math.nan,
         "return_annual": TRADING_DAYS * mean,
         "hit_rate": float((net > 0).mean()),

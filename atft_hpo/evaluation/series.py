@@ -1,7 +1,7 @@
-"""Daily series of a forecast: correlations across stocks, and what a mean over days is worth.
+"""Daily series of a forecast: correlations across stocks, and their summaries over days.
 
 ic_D = daily_correlation(score_DN, return_DN, mask_DN)
-summary = correlation_summary("ic", ic_D[np.isfinite(ic_D)], lag=5)     # ic, ic_std, icir, ic_t
+summary = correlation_summary("ic", ic_D[np.isfinite(ic_D)], overlap_days=5)  # ic, …, ic_t
 """
 
 import math
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atft_hpo.data.array_statistics.ranks import average_ranks
+from atft_hpo.evaluation.mean_error import t_of_mean
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -121,37 +122,21 @@ def masked_ranks(values_DN: NDArray[np.floating], mask_DN: Bools) -> NDArray[np.
     return np.asarray(average_ranks(np.where(mask_DN, values_DN, np.nan)), dtype=np.float32)
 
 
-def newey_west_error(values: Floats, lag: int) -> float:
-    """Standard error of the mean of a serially correlated series without NaN.
-
-    Variance of the mean with Bartlett weights 1 − l / (lag + 1) (Newey & West 1987, eq. 5).
-    """
-    count = len(values)
-    centred = values - values.mean()
-    variance = float(centred @ centred)
-    for step in range(1, min(lag, count - 1) + 1):
-        variance += 2.0 * (1.0 - step / (lag + 1)) * float(centred[step:] @ centred[:-step])
-    return math.sqrt(max(variance, 0.0)) / count
-
-
-def newey_west_t(values: Floats, lag: int) -> float:
-    """t-statistic of the mean of a serially correlated series; NaN when it has no variance."""
-    error = newey_west_error(values, lag) if len(values) > 1 else 0.0
-    return float(values.mean()) / error if error > 0 else math.nan
-
-
 def mean_and_std(values: Floats) -> tuple[float, float]:
     """Mean and sample standard deviation; NaN where there are too few values."""
     mean = float(values.mean()) if len(values) else math.nan
     return mean, float(values.std(ddof=1)) if len(values) > 1 else math.nan
 
 
-def correlation_summary(name: str, values: Floats, lag: int) -> dict[str, float]:
-    """`name` and its `_std`, ratio (`icir` for `ic`) and `_t` over the days of `values`."""
+def correlation_summary(name: str, values: Floats, overlap_days: int) -> dict[str, float]:
+    """`name` and its `_std`, ratio (`icir` for `ic`) and `_t` over the days of `values`.
+
+    `overlap_days`: the label's horizon, see `mean_error`.
+    """
     mean, std = mean_and_std(values)
     return {
         name: mean,
         f"{name}_std": std,
         f"{name}ir": mean / std if std > 0 else math.nan,
-        f"{name}_t": newey_west_t(values, lag),
+        f"{name}_t": t_of_mean(values, overlap_days),
     }

@@ -90,7 +90,7 @@ ALARMS = (
 """Rows where one of the horizons has more than 0."""
 JSON_ONLY = (
     "ic_std", "icir", "rank_ic_std", "rank_icir", "pure_rank_ic_std", "pure_rank_icir",
-    "sharpe_daily", "hit_rate_gross", "max_drawdown_gross",
+    "sharpe_t", "sharpe_daily", "hit_rate_gross", "max_drawdown_gross",
 )  # fmt: skip
 STYLE = "style_exposure_"
 
@@ -127,7 +127,7 @@ def metrics_legend(config: Config) -> list[str]:
     metric = config.objective.metric
     return [
         "",
-        f"* horizon of the objective, {METRIC_LABELS.get(metric, metric)}; t: Newey–West",
+        f"* horizon of the objective, {METRIC_LABELS.get(metric, metric)}; t: of the mean",
         "pure: without sectors and styles; styles: the score's rank correlation with each",
         f"net of {config.portfolio.cost_bps:g} bps of turnover Σ|Δw|; score variance: 1 is "
         "the label's",

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from atft_hpo.config.search_schema import ObjectiveConfig, PrunerConfig
 from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.errors import StudyError
-from atft_hpo.evaluation.paired import paired_t
+from atft_hpo.evaluation.mean_error import mean_and_t
 from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.search.records import EpochRecord, EpochSeries
 from atft_hpo.search.stock_pruners import optuna_pruner
@@ -55,6 +55,8 @@ class _Measure:
     factor: float
     digits: int
     values_MD: Floats
+    overlap_days: int
+    """Days that a value's label spans."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +80,13 @@ def decide(
         peers: the other trials' epochs by trial number, whatever their state: running, pruned and
             finished ones are peers as far as they have the same steps.
         config: `keep_share`, `min_t`, `window_epochs`, `warmup_epochs`, `skip_phases`, `min_peers`.
-        objective: its horizon is the lag of the Newey–West errors; its metric says which IC.
+        objective: its horizon is how long the labels of IC overlap; its metric says which IC.
 
     The trial's daily series are averaged over its last `window_epochs` epochs of the current phase,
     the peers' over the same steps. By Sharpe (daily net returns, each epoch's in units of its own
     standard deviation, so that their mean is the daily Sharpe ratio) and by IC alike, it is behind
     when it ranks outside of the better `keep_share` of all, and its paired daily difference to the
-    mean of the peers in that better share has a t-statistic of at most −`min_t`.
+    mean of the peers in that better share has a t-statistic (`mean_error`) of at most −`min_t`.
 
     Raises:
         StudyError: an epoch to be compared has no daily series, or one of other days.
@@ -93,7 +95,7 @@ def decide(
         return Verdict(False, "no epoch yet")
     now = own[-1]
     place = f"phase {now.phase_name}, epoch {now.epoch + 1}"
-    exempt = exemption(now, config)
+    exempt = exemption(now.phase, now.epoch, config)
     if exempt:
         return Verdict(False, f"{place}: {exempt}")
     since = now.epoch - config.window_epochs
@@ -106,7 +108,7 @@ def decide(
     series += [_daily(f"trial {number}", epochs) for number, epochs in sorted(rivals.items())]
     _check_days(series)
     measures = (_sharpe(series), _ic(series, objective))
-    standings = [_standing(measure, config, objective.horizon_days) for measure in measures]
+    standings = [_standing(measure, config) for measure in measures]
     behind = all(standing.behind for standing in standings)
     word = "behind" if behind else "kept"
     return Verdict(behind, f"{word} in {place}: {'; '.join(s.sentence for s in standings)}")
@@ -117,11 +119,11 @@ def compared_series(objective: ObjectiveConfig) -> tuple[str, str]:
     return _RETURNS, ic_series(objective)
 
 
-def exemption(now: EpochRecord | EpochReport, config: PrunerConfig) -> str:
-    """Why a trial is not judged at epoch `now`, whatever its peers did; empty when it is."""
-    if now.phase < config.skip_phases:
+def exemption(phase: int, epoch: int, config: PrunerConfig) -> str:
+    """Why a trial is not judged after an epoch, whatever its peers did; empty when it is."""
+    if phase < config.skip_phases:
         return f"the first {config.skip_phases} phase(s) never prune"
-    if now.epoch < config.warmup_epochs:
+    if epoch < config.warmup_epochs:
         return f"warm-up of {config.warmup_epochs} epoch(s) in each phase"
     return ""
 
@@ -164,14 +166,15 @@ def _check_days(series: Sequence[Sequence[DailySeries]]) -> None:
 def _sharpe(series: Sequence[Sequence[DailySeries]]) -> _Measure:
     returns_MWD = _stacked(series, _RETURNS)
     scaled_MD = _mean_of_finite(_in_own_deviations(returns_MWD), axis=1)
-    return _Measure("net Sharpe", " a year", math.sqrt(_DAYS_A_YEAR), 2, scaled_MD)
+    return _Measure("net Sharpe", " a year", math.sqrt(_DAYS_A_YEAR), 2, scaled_MD, 1)
 
 
 def _ic(series: Sequence[Sequence[DailySeries]], objective: ObjectiveConfig) -> _Measure:
     name = ic_series(objective)
     label = _IC_LABELS[name]
     ic_MWD = _stacked(series, name)
-    return _Measure(label, "", 1.0, 4, _mean_of_finite(ic_MWD, axis=1))
+    mean_MD = _mean_of_finite(ic_MWD, axis=1)
+    return _Measure(label, "", 1.0, 4, mean_MD, objective.horizon_days)
 
 
 def _stacked(series: Sequence[Sequence[DailySeries]], name: str) -> Floats:
@@ -180,7 +183,7 @@ def _stacked(series: Sequence[Sequence[DailySeries]], name: str) -> Floats:
     return np.concatenate(rows, dtype=np.float64).reshape(len(series), len(series[0]), -1)
 
 
-def _standing(measure: _Measure, config: PrunerConfig, lag: int) -> _Standing:
+def _standing(measure: _Measure, config: PrunerConfig) -> _Standing:
     """The standing of row 0 among all rows; NaN marks days without a value."""
     values_MD = measure.values_MD
     enough_M = np.isfinite(values_MD).sum(axis=1) >= _MIN_DAYS
@@ -195,7 +198,7 @@ def _standing(measure: _Measure, config: PrunerConfig, lag: int) -> _Standing:
     if len(difference_D) < _MIN_DAYS:
         days = len(difference_D)
         return _Standing(False, f"{measure.label} unknown, {days} days in common ({place})")
-    mean, t = paired_t(difference_D, lag)
+    mean, t = mean_and_t(difference_D, measure.overlap_days)
     size = f"{mean * measure.factor:+.{measure.digits}f}{measure.unit}"
     sentence = (
         f"{measure.label} {size} against the better {config.keep_share:.0%} (t {t:+.1f}, {place})"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from atft_hpo.config.schema import Config
 from atft_hpo.data.sampling.slices import SliceSource
 from atft_hpo.data.store.panel import Panel
-from atft_hpo.evaluation.series import newey_west_t
+from atft_hpo.evaluation.mean_error import t_of_mean
 from atft_hpo.evaluation.yardsticks import Yardsticks
 from atft_hpo.model.atft import ATFT
 from atft_hpo.model.inspection.intervention import parts, shuffled, switched_off
@@ -140,12 +140,12 @@ def _mean(value_D: Floats) -> tuple[float | None, int]:
     return (float(known.mean()), len(known)) if len(known) else (None, 0)
 
 
-def _paired(whole_D: Floats, without_D: Floats, lag: int) -> Sequence[float | None]:
-    """Mean RankIC with and without, their difference, and its Newey–West t."""
+def _paired(whole_D: Floats, without_D: Floats, overlap_days: int) -> Sequence[float | None]:
+    """Mean RankIC with and without, their difference, and its t."""
     both_D = np.isfinite(whole_D) & np.isfinite(without_D)
     if not both_D.any():
         return None, None, None, None
     lost_D = whole_D[both_D] - without_D[both_D]
-    t = newey_west_t(lost_D, lag)
+    t = t_of_mean(lost_D, overlap_days)
     means = (float(part[both_D].mean()) for part in (whole_D, without_D))
     return *means, float(lost_D.mean()), t if math.isfinite(t) else None

@@ -51,7 +51,7 @@ class FeatureStatistics(_Record):
     rank_ic: float
     """Mean daily Spearman correlation with the h-day return (see `PanelDescription.residual`)."""
     t: float
-    """Newey–West t-statistic with lag h + delay."""
+    """t-statistic of the mean (`evaluation.mean_error`)."""
 
     @property
     def leak(self) -> bool:
@@ -155,7 +155,7 @@ def _features(panel: Panel, rank_ic_DFQ: NDArray[np.float64]) -> tuple[FeatureSt
     missing = manifest.report["missing_shares"]
     t_FQ = np.column_stack(
         [
-            t_statistics(rank_ic_DFQ[..., q], manifest.horizons_days[q] + manifest.delay_days)
+            t_statistics(rank_ic_DFQ[..., q], manifest.horizons_days[q])
             for q in range(rank_ic_DFQ.shape[2])
         ]
     )

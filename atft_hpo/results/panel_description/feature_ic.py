@@ -4,12 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atft_hpo.data.store.panel import Panel
+from atft_hpo.evaluation.mean_error import t_of_means
 from atft_hpo.evaluation.series import (
     MIN_STOCKS,
     Floats,
     Ranked,
     masked_ranks,
-    newey_west_t,
 )
 
 MIN_DAYS = 20
@@ -57,12 +57,14 @@ def _ranked(values_RN: NDArray[np.floating]) -> Ranked:
     return Ranked.of(masked_ranks(values_RN, everywhere_RN), everywhere_RN.sum(axis=1))
 
 
-def t_statistics(rank_ic_DF: Floats, lag: int) -> Floats:
-    """[F] Newey–West t-statistics of the mean over days.
+def t_statistics(rank_ic_DF: Floats, overlap_days: int) -> Floats:
+    """[F] t-statistics of the mean over days, whose labels are `overlap_days` long.
+
+    Of the hypothesis that a feature knows nothing of any day, which is what a leak breaks.
 
     Days (rows) with NaN are left out; fewer than MIN_DAYS days, or no variation, give 0.
     """
     known_FD = np.ascontiguousarray(rank_ic_DF[~np.isnan(rank_ic_DF).any(axis=1)].T)
     if known_FD.shape[1] < MIN_DAYS:
         return np.zeros(len(known_FD))
-    return np.nan_to_num([newey_west_t(series_D, lag) for series_D in known_FD])
+    return np.nan_to_num(t_of_means(known_FD, overlap_days, lasting=False))

@@ -16,7 +16,7 @@ from atft_hpo.config.schema import Config
 from atft_hpo.evaluation.paired import paired_difference
 from atft_hpo.results.run_epochs import by_phase, gradient_norms, kept_epoch, train_values, values
 from atft_hpo.results.run_summary.hardware import HardwareUsage
-from atft_hpo.results.wording import number, percent, phase_label, plural
+from atft_hpo.results.wording import metric_label, number, percent, phase_label, plural
 from atft_hpo.training.phases.epoch_report import EpochReport, TrainingResult
 
 IC_STD_LIMIT = 0.02
@@ -56,7 +56,7 @@ def find_issues(config: Config, result: TrainingResult, usage: HardwareUsage) ->
         *_lost_between_phases(phases, config),
         *_graph_without_edges(phases),
         *_quiet_terms(phases),
-        *_indistinct_from_zero(result),
+        *_indistinct_from_zero(config, result),
         *_leak_alarm(config, result),
         *_idle_gpu(usage),
     ]
@@ -167,14 +167,18 @@ def _quiet_terms(phases: Phases) -> Iterator[Issue]:
                 )
 
 
-def _indistinct_from_zero(result: TrainingResult) -> Iterator[Issue]:
-    t = result.metrics.get("rank_ic_t", float("nan"))
-    if abs(t) < SIGNIFICANT_T:
-        yield Issue(
-            f"The RankIC of the best epoch, {number(result.metrics.get('rank_ic'))}, is not "
-            f"distinguishable from zero (t = {t:.2f}).",
-            "more validation days, or replicates with other seeds, before believing the value",
-        )
+def _indistinct_from_zero(config: Config, result: TrainingResult) -> Iterator[Issue]:
+    """The value itself, and RankIC: a Sharpe ratio has much more noise."""
+    for metric in dict.fromkeys((config.objective.metric, "rank_ic")):
+        t = result.metrics.get(f"{metric}_t", float("nan"))
+        if abs(t) < SIGNIFICANT_T:
+            label = metric_label(metric, config.objective.horizon_days)
+            found = number(result.metrics.get(metric))
+            yield Issue(
+                f"The {label} of the best epoch, {found}, is not distinguishable "
+                f"from zero (t = {t:.2f}).",
+                "more validation days, or replicates with other seeds, before believing the value",
+            )
 
 
 def _leak_alarm(config: Config, result: TrainingResult) -> Iterator[Issue]:

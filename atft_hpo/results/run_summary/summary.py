@@ -239,7 +239,7 @@ def _key_metrics(config: Config, result: TrainingResult) -> list[str]:
         "",
         *markdown_table(head, rows),
         "",
-        f"- **RankIC t-statistic** (Newey–West): {number(metric('rank_ic_t'), 2)}, "
+        f"- **RankIC t-statistic**: {number(metric('rank_ic_t'), 2)}, "
         f"pure RankIC {number(metric('pure_rank_ic_t'), 2)}",
         f"- **Style exposures** of the forecast: {_style_exposures(result)}",
         f"- **IC=0 incidence**: {percent(max(zero, default=None), 2)}",

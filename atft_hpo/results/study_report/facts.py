@@ -1,10 +1,9 @@
 """What a study's records say in numbers: counts, the best trial's epoch, errors, epochs saved.
 
     facts = study_facts(study)
-    selection = honest_selection(study)
 
-Records in, numbers out; nothing is drawn here. Formulas of selection are those of
-`evaluation.luck`; what the records do not allow is None, never 0.
+Records in, numbers out; nothing is drawn here. What the records do not allow is None, never 0. How
+much of the best is luck is said by `best_by_luck`.
 """
 
 import math
@@ -16,26 +15,16 @@ from numpy.typing import NDArray
 
 from atft_hpo.config.schema import Config
 from atft_hpo.config.training_schema import PHASE_NAMES
-from atft_hpo.evaluation.luck import (
-    Moments,
-    deflated_sharpe,
-    expected_max_sharpe,
-    moments_of,
-    pbo_cscv,
-    sharpe_standard_error,
-)
+from atft_hpo.evaluation.luck import serial_sharpe_error
+from atft_hpo.evaluation.mean_error import mean_error
 from atft_hpo.evaluation.metrics import TRADING_DAYS
-from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.results.run_epochs import kept_epoch
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.search.records import EpochRecord, StudyRecord, TrialRecord
+from atft_hpo.training.phases.objective import objective_series, overlap_of
 
 RUNNING = "RUNNING"
 WAITING = "WAITING"
-LEAST_DAYS = 64
-"""Days common to all trials below which the probability of overfitting is not given."""
-CANDIDATES = (Outcome.COMPLETE, Outcome.PRUNED)
-"""Outcomes of trials that could have been the best: those that a maximum was taken over."""
 
 
 @dataclass(frozen=True)
@@ -58,22 +47,6 @@ class StudyFacts:
     seconds_saved: float
     """Estimate: each epoch saved costs the study's mean time of an epoch of its phase."""
     device_seconds: float
-
-
-@dataclass(frozen=True)
-class Selection:
-    """How much of the best Sharpe is luck."""
-
-    sharpe: float
-    """Annual net Sharpe of the best trial's daily returns."""
-    trials: int
-    """Candidates with daily returns, pruned ones included."""
-    luck: float | None
-    """Annual Sharpe to expect of the best of so many trials without any skill."""
-    deflated: float | None
-    """Probability that the true Sharpe exceeds `luck` (deflated Sharpe ratio)."""
-    overfitting: float | None
-    """Probability of backtest overfitting (CSCV) over complete trials."""
 
 
 def study_facts(study: StudyRecord) -> StudyFacts:
@@ -116,34 +89,21 @@ def best_epoch(trial: TrialRecord, config: Config) -> EpochRecord | None:
 
 
 def standard_error(epoch: EpochRecord, config: Config) -> float | None:
-    """Standard error of the objective of one epoch over days; None for a weighted objective.
+    """Standard error of the objective of one epoch over its days, which may depend on each other.
 
-    Sharpe: Mertens' formula, annualised. IC and RankIC: mean over its Newey–West t-statistic.
+    None for a weighted objective, without daily values, and where they do not vary.
     """
-    metric = config.objective.metric
-    if metric == "sharpe":
-        moments = _moments(epoch.daily)
-        return math.sqrt(TRADING_DAYS) * sharpe_standard_error(moments) if moments else None
-    mean, t = epoch.metrics.get(metric), epoch.metrics.get(f"{metric}_t")
-    return abs(mean / t) if mean is not None and t else None
-
-
-def honest_selection(study: StudyRecord) -> Selection | None:
-    """Deflated Sharpe and overfitting; None without a best trial that has daily returns."""
-    best = study.best()
-    kept = best_epoch(best, study.config) if best else None
-    moments = _moments(kept.daily) if kept else None
-    if moments is None:
+    objective = config.objective
+    if objective.metric == "weighted" or epoch.daily is None:
         return None
-    candidates = [t for t in study.trials if t.outcome in CANDIDATES]
-    sharpes = [m.sharpe for t in candidates if (m := _moments(_daily(t, study.config)))]
-    annual = math.sqrt(TRADING_DAYS)
-    luck = deflated = None
-    if len(sharpes) > 1:
-        variance = float(np.var(sharpes, ddof=1))
-        luck = annual * expected_max_sharpe(len(sharpes), variance)
-        deflated = deflated_sharpe(moments, len(sharpes), variance)
-    return Selection(annual * moments.sharpe, len(sharpes), luck, deflated, _overfitting(study))
+    series = objective_series(objective)
+    days = finite(getattr(epoch.daily, series))
+    if days.size < 2 or np.ptp(days) == 0.0:
+        return None
+    if objective.metric == "sharpe":
+        return math.sqrt(TRADING_DAYS) * serial_sharpe_error(days)
+    found = mean_error(days, overlap_of(series, objective))
+    return found.standard_error if found else None
 
 
 def epochs_saved(trial: TrialRecord, config: Config) -> int:
@@ -156,7 +116,7 @@ def epochs_saved(trial: TrialRecord, config: Config) -> int:
     return max(last.epochs_total - last.epochs_done, 0)
 
 
-def finite(series_D: NDArray[np.float32]) -> NDArray[np.float64]:
+def finite(series_D: NDArray[np.floating]) -> NDArray[np.float64]:
     """The days that are numbers."""
     days = np.asarray(series_D, dtype=np.float64)
     return days[np.isfinite(days)]
@@ -180,25 +140,3 @@ def _seconds_saved(study: StudyRecord) -> float:
         missing = _plan(trial, study.config)[-saved:] if saved else []
         total += sum(means.get(phase, overall) for phase in missing)
     return total
-
-
-def _daily(trial: TrialRecord, config: Config) -> DailySeries | None:
-    epoch = best_epoch(trial, config)
-    return epoch.daily if epoch else None
-
-
-def _moments(daily: DailySeries | None) -> Moments | None:
-    days = finite(daily.return_net) if daily else np.empty(0)
-    return moments_of(days) if days.size > 1 and np.ptp(days) > 0.0 else None
-
-
-def _overfitting(study: StudyRecord) -> float | None:
-    """CSCV over complete trials that share their days; None with fewer than 2, or too few days."""
-    complete = [t for t in study.trials if t.outcome is Outcome.COMPLETE]
-    series = [d for t in complete if (d := _daily(t, study.config)) and _moments(d)]
-    same = [d for d in series if np.array_equal(d.dates, series[0].dates)]
-    if len(same) < 2:
-        return None
-    returns_DM = np.column_stack([d.return_net for d in same])
-    common = int(np.isfinite(returns_DM).all(axis=1).sum())
-    return pbo_cscv(returns_DM) if common >= LEAST_DAYS else None

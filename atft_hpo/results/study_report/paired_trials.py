@@ -11,14 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atft_hpo.evaluation.paired import INTERVAL, PairedDifference, paired_difference
+from atft_hpo.evaluation.mean_error import INTERVAL, MeanError
+from atft_hpo.evaluation.paired import paired_difference
 from atft_hpo.evaluation.series import DailySeries
 from atft_hpo.results.study_report.facts import best_epoch, finite
 from atft_hpo.results.study_report.page import Markup, table, tag
 from atft_hpo.results.wording import ABSENT, number, plural
 from atft_hpo.search.outcome import Outcome
 from atft_hpo.search.records import StudyRecord, TrialRecord
-from atft_hpo.training.phases.objective import objective_series
+from atft_hpo.training.phases.objective import objective_series, overlap_of
 
 BASE = 0
 """Number of the trial that is the base configuration."""
@@ -50,8 +51,9 @@ def paired(study: StudyRecord) -> Iterator[Markup]:
     yield tag("h2", "Trials compared day by day")
     yield tag(
         "p",
-        "Mean daily difference on the days both have: mean ± Newey–West standard error, its "
-        f"t-statistic, and the {INTERVAL:.0%} interval of a stationary bootstrap. The best trial "
+        "Mean daily difference on the days both have: mean ± standard error, its t-statistic and "
+        f"its {INTERVAL:.0%} interval, which allow for overlapping labels and for days that are "
+        "alike (|t| > 2 happens in 1 of 22 pairs that are equal in truth). The best trial "
         "was chosen on these days, so that its own lead is flattered; an interval around 0 says "
         "that the days cannot tell two trials apart.",
     )
@@ -60,15 +62,15 @@ def paired(study: StudyRecord) -> Iterator[Markup]:
 
 def against(
     trial: TrialRecord, other: TrialRecord | None, study: StudyRecord, series: str
-) -> PairedDifference | None:
+) -> MeanError | None:
     """`trial` − `other` in a daily series; None where they cannot be compared."""
     if other is None or trial.number == other.number:
         return None
     ours, theirs = daily_of(trial, study), daily_of(other, study)
     if ours is None or theirs is None or not np.array_equal(ours.dates, theirs.dates):
         return None
-    horizon = study.config.objective.horizon_days
-    return paired_difference(getattr(ours, series), getattr(theirs, series), horizon)
+    overlap = overlap_of(series, study.config.objective)
+    return paired_difference(getattr(ours, series), getattr(theirs, series), overlap)
 
 
 def daily_of(trial: TrialRecord, study: StudyRecord) -> DailySeries | None:
@@ -108,7 +110,7 @@ def _table(study: StudyRecord, name: str) -> Markup | None:
     return Markup(title + table(head, rows, marked=marked))
 
 
-def _cells(found: PairedDifference | None, scale: _Scale) -> list[str]:
+def _cells(found: MeanError | None, scale: _Scale) -> list[str]:
     if found is None:
         return [ABSENT, ABSENT, ABSENT]
     mean, error, low, high = (

@@ -11,12 +11,8 @@ from pathlib import Path
 
 from atft_hpo.config.data_schema import SplitDates
 from atft_hpo.results.study_report import learning_figures, search_figures
-from atft_hpo.results.study_report.facts import (
-    Selection,
-    StudyFacts,
-    honest_selection,
-    study_facts,
-)
+from atft_hpo.results.study_report.best_by_luck import BestByLuck, best_by_luck
+from atft_hpo.results.study_report.facts import StudyFacts, study_facts
 from atft_hpo.results.study_report.importance import parameter_importance
 from atft_hpo.results.study_report.page import (
     Stat,
@@ -51,8 +47,8 @@ def write_report(study: StudyRecord, out: Path) -> Path:
     Raises:
         VolumeError: the volume is full or cannot be written.
     """
-    facts, selection = study_facts(study), honest_selection(study)
-    parts: list[Part] = [*_head(study, facts, selection)]
+    facts, luck = study_facts(study), best_by_luck(study)
+    parts: list[Part] = [*_head(study, facts, luck)]
     if study.trials:
         parts += [
             *_failures(study),
@@ -60,20 +56,20 @@ def write_report(study: StudyRecord, out: Path) -> Path:
             *_training(study),
             *best_trial(study, facts),
             *paired(study),
-            *trust(selection, study.test_reads),
+            *trust(study, luck),
             *all_trials(study, facts),
         ]
     parts += _set_up(study)
     return write_page(out, f"Study {study.name}", parts)
 
 
-def _head(study: StudyRecord, facts: StudyFacts, selection: Selection | None) -> Iterator[Part]:
+def _head(study: StudyRecord, facts: StudyFacts, luck: BestByLuck | None) -> Iterator[Part]:
     yield tag("p", f"Study {study.name}", class_="eyebrow")
     yield tag("h1", study.config.study.question or f"What did the study {study.name} find?")
     yield tag("p", _lead(study, facts), class_="lead")
     if study.stop_reason:
         yield tag("p", f"The study has stopped: {study.stop_reason}", class_="warning")
-    yield stats(_stats(study, facts, selection))
+    yield stats(_stats(study, facts, luck))
     if facts.counts:
         yield outcome_bar(facts.counts)
 
@@ -100,11 +96,10 @@ def _lead(study: StudyRecord, facts: StudyFacts) -> str:
     )
 
 
-def _stats(study: StudyRecord, facts: StudyFacts, selection: Selection | None) -> list[Stat]:
+def _stats(study: StudyRecord, facts: StudyFacts, luck: BestByLuck | None) -> list[Stat]:
     finished = sum(t.state == "finished" for t in study.trials)
     best = facts.best
     error = facts.standard_error
-    deflated = selection.deflated if selection else None
     return [
         Stat(
             f"Best {search_figures.objective_label(study)}",
@@ -112,11 +107,11 @@ def _stats(study: StudyRecord, facts: StudyFacts, selection: Selection | None) -
             f"± {error:.3f} standard error" if error is not None else "standard error not known",
         ),
         Stat(
-            "Deflated Sharpe",
-            percent(deflated, 0),
-            f"chance of more than luck, {plural(selection.trials, 'trial')} tried"
-            if selection and deflated is not None
-            else "needs daily returns of two trials",
+            "Luck does as well",
+            percent(luck.probability if luck else None, 0),
+            f"of studies without skill, {luck.choices:.0f} effective choices"
+            if luck and luck.probability is not None
+            else "needs daily values and something to choose from",
         ),
         Stat("Trials finished", f"{finished}", f"of {study.target_trials} asked for"),
         Stat(

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from atft_hpo.results.run_epochs import by_phase, kept_epoch
 from atft_hpo.results.study_report import daily_figures
+from atft_hpo.results.study_report.best_by_luck import BestByLuck
 from atft_hpo.results.study_report.facts import (
-    Selection,
     StudyFacts,
     best_epoch,
     phase_epochs,
@@ -91,22 +91,23 @@ def _phase_table(study: StudyRecord, trial: TrialRecord) -> Markup:
     return joined((tag("h3", "Each phase at the epoch that counts"), table(head, rows)))
 
 
-def trust(selection: Selection | None, test_reads: int = 0) -> Iterator[Part]:
+def trust(study: StudyRecord, found: BestByLuck | None) -> Iterator[Part]:
     """How much of the best value is luck."""
     yield tag("h2", "How far to believe it")
-    if selection is None:
+    if found is None:
         yield absent(
             "Too early to tell skill from luck.",
-            "This needs a complete trial with daily validation returns.",
+            "This needs a complete trial with daily values, and an objective that is not a "
+            "weighted sum.",
         )
         return
-    yield tag("p", _luck_sentence(selection))
-    if selection.overfitting is not None:
+    yield tag("p", _luck_sentence(study, found))
+    if found.overfitting is not None:
         yield tag(
             "p",
             "When the validation days are split in half in all ways (CSCV), the trial that is "
             "best in one half lies below the median in the other in "
-            f"{percent(selection.overfitting, 0)} of the splits. Noise gives about 50 %.",
+            f"{percent(found.overfitting, 0)} of the splits. Noise gives about 50 %.",
         )
     yield tag(
         "p",
@@ -115,23 +116,32 @@ def trust(selection: Selection | None, test_reads: int = 0) -> Iterator[Part]:
         "market's, which all trials share: compare trials by paired daily differences, and run "
         "the best ones again with other seeds.",
     )
-    if test_reads:
+    if study.test_reads:
         yield tag(
             "p",
-            f"The test range of this study has been read {plural(test_reads, 'time')}; only the "
-            "first look was untouched by any choice.",
+            f"The test range of this study has been read {plural(study.test_reads, 'time')}; only "
+            "the first look was untouched by any choice.",
         )
 
 
-def _luck_sentence(selection: Selection) -> str:
-    if selection.deflated is None or selection.luck is None:
-        return "With a single trial there is no maximum to deflate."
+def _luck_sentence(study: StudyRecord, found: BestByLuck) -> str:
+    if found.luck is None or found.probability is None:
+        return "With a single trial and epoch there is no maximum to deflate."
+    label = objective_label(study)
+    digits = 2 if found.metric == "sharpe" else 4
+    sentence = (
+        f"The best of {plural(found.trials, 'trial')} (pruned ones included), each at its best "
+        f"epochs, is as lucky as the best of about {found.choices:.0f} independent choices. "
+        f"Without any skill that would be expected to show a {label} of {found.luck:.{digits}f}; "
+        f"the best trial's days have {found.best:.{digits}f}, and luck alone would show as much "
+        f"in {percent(found.probability, 0)} of such studies. This is not the probability that "
+        "the trial has no skill, which no data of one study can tell."
+    )
+    if found.deflated is None:
+        return sentence
     return (
-        f"The best of {plural(selection.trials, 'trial')} (pruned ones included) without any skill "
-        f"would be expected to show an annual Sharpe of {selection.luck:.2f}. The best trial's "
-        f"daily returns have {selection.sharpe:.2f}; the probability that its true Sharpe is above "
-        f"luck is {percent(selection.deflated, 0)} (deflated Sharpe ratio, Bailey and López de "
-        "Prado 2014)."
+        f"{sentence} Deflated Sharpe ratio (Bailey and López de Prado 2014): {found.deflated:.2f}, "
+        "the probability of a lower Sharpe than the best trial's if the true one were luck's."
     )
 
 

@@ -86,7 +86,7 @@ class EpochReporter:
     ) -> Mapping[int, Sequence[EpochSeries]]:
         """The peers' epochs that are compared; nothing at an epoch that is not judged."""
         pruner = self._search.pruner
-        if exemption(report, pruner):
+        if exemption(report.phase, report.epoch, pruner):
             return {}
         first = report.step - min(report.epoch, pruner.window_epochs - 1)
         steps = [epoch.step for epoch in own if epoch.step >= first]

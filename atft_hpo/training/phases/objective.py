@@ -8,7 +8,9 @@ The smoothed value of an epoch is the mean over the last `smoothing_epochs` epoc
 itself included. A phase is summed up by its best *full window*: `best_epoch` is where that window
 ends, the window's mean is the result, the weights of that epoch are the ones kept. Short windows at
 the start of a phase do not compete, since a mean over fewer epochs is noisier and wins by luck.
-What optimism remains (the best of several overlapping means) is for `evaluation.luck` to deflate.
+What optimism remains (the best of several overlapping means, in the best of many trials) is for
+`evaluation.luck` to deflate, which counts both choices. Each metric has
+a t-statistic beside it (`sharpe_t`, `rank_ic_t`): what its days alone say of it.
 """
 
 import math
@@ -68,6 +70,11 @@ def ic_series(config: ObjectiveConfig) -> str:
 def objective_series(config: ObjectiveConfig) -> str:
     """The daily series whose mean the objective stands for, by its name in `DailySeries`."""
     return "return_net" if config.metric == "sharpe" else ic_series(config)
+
+
+def overlap_of(series: str, config: ObjectiveConfig) -> int:
+    """Days that a value of a daily series spans: an IC's label its horizon, a return its day."""
+    return config.horizon_days if series in _IC_SERIES else 1
 
 
 def _metric(metrics: Mapping[str, float], name: str) -> float:

@@ -23,13 +23,13 @@ from atft_hpo.config.toml import build_config
 from atft_hpo.data.neutralization.styles import Exposures, exposures_of
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.data.store.trading import Trading
+from atft_hpo.evaluation.mean_error import mean_error
 from atft_hpo.evaluation.metrics import evaluate_forecast
 from atft_hpo.evaluation.paired import paired_difference
 from atft_hpo.evaluation.series import (
     Floats,
     daily_correlation,
     masked_ranks,
-    newey_west_error,
 )
 from atft_hpo.evaluation.yardsticks import Yardsticks
 from bench.real.samples import Scores
@@ -110,24 +110,24 @@ def measure(score_DN: Scores, truth: Truth) -> Skill:
 
 def paired(skill: Skill, other: Skill, truth: Truth) -> dict[str, dict[str, Any]]:
     """Daily differences of `skill` less `other`: pure, raw, and raw without its style bets."""
-    lag = truth.horizon_days
+    horizon = truth.horizon_days
     difference_D = skill.rank_ic_D - other.rank_ic_D
     return {
-        "pure_rank_ic": _difference(skill.pure_D, other.pure_D, lag),
-        "rank_ic": _difference(skill.rank_ic_D, other.rank_ic_D, lag),
+        "pure_rank_ic": _difference(skill.pure_D, other.pure_D, horizon),
+        "rank_ic": _difference(skill.rank_ic_D, other.rank_ic_D, horizon),
         "style_attribution": style_attribution(
-            difference_D, truth.style_ic_DK, lag, truth.exposures.names
+            difference_D, truth.style_ic_DK, horizon, truth.exposures.names
         ),
     }
 
 
 def style_attribution(
-    difference_D: Floats, style_ic_DK: Floats, lag: int, names: Sequence[str]
+    difference_D: Floats, style_ic_DK: Floats, overlap_days: int, names: Sequence[str]
 ) -> dict[str, Any]:
     """Regression of a daily difference on the daily RankICs of styles: what is left is `alpha`.
 
-    Standard error by Newey & West (1987): what a day adds to `alpha` is a serially correlated
-    series, whose mean has the error of `evaluation.series`, with degrees of freedom corrected.
+    What the days add to `alpha` are a serially correlated series with `alpha` as its mean, whose
+    error and t are those of `evaluation.mean_error`, with degrees of freedom corrected.
     `betas` by style: how much more of it the first model holds; `explained` = R².
     Empty with fewer days than regressors.
     """
@@ -141,19 +141,20 @@ def style_attribution(
     beta_J = inverse_JJ @ x_DJ.T @ y_D
     residual_D = y_D - x_DJ @ beta_J
     added_D = days * residual_D * (x_DJ @ inverse_JJ[:, 0])
-    error = newey_west_error(added_D, lag) * math.sqrt(days / (days - regressors))
+    added_D *= math.sqrt(days / (days - regressors))
+    alpha = mean_error(beta_J[0] + added_D, overlap_days)
     found = {"alpha": float(beta_J[0]), "betas": dict(zip(names, beta_J[1:].tolist(), strict=True))}
-    if error > 0:
-        found |= {"standard_error": error, "t": float(beta_J[0]) / error}
+    if alpha is not None and alpha.standard_error > 0:
+        found |= {"standard_error": alpha.standard_error, "t": alpha.t}
     total = float(((y_D - y_D.mean()) ** 2).sum())
     if total > 0:
         found["explained"] = 1 - float(residual_D @ residual_D) / total
     return found
 
 
-def _difference(a_D: Floats, b_D: Floats, lag: int) -> dict[str, float]:
+def _difference(a_D: Floats, b_D: Floats, overlap_days: int) -> dict[str, float]:
     """Empty with fewer than two common days."""
-    found = paired_difference(a_D, b_D, lag)
+    found = paired_difference(a_D, b_D, overlap_days)
     names = ("mean", "standard_error", "t", "low", "high", "days")
     return {} if found is None else {name: float(getattr(found, name)) for name in names}
 

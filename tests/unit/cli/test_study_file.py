@@ -15,6 +15,15 @@ def test_every_study_of_the_project_is_valid(invoke: Invoke, study: Path) -> Non
     assert "searched keys" in done.out
 
 
+def test_a_study_that_can_never_prune_is_said_to_be_one(invoke: Invoke, tmp_path: Path) -> None:
+    study = next(path for path in STUDIES if path.stem == "us_equities")
+    text = study.read_text(encoding="utf-8").replace("warmup_epochs = 0", "warmup_epochs = 1")
+    waiting = tmp_path / "waiting.toml"
+    waiting.write_text(text, encoding="utf-8")
+    assert "can never prune" in invoke("study", "check", waiting).out
+    assert "note:" not in invoke("study", "check", study).out
+
+
 def test_schema_has_every_key_with_its_meaning(invoke: Invoke) -> None:
     lines = invoke("study", "schema").out.splitlines()
     keys = [line.partition(" = ")[0] for line in lines[::2]]

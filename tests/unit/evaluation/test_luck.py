@@ -13,11 +13,13 @@ from atft_hpo.evaluation.luck import (
     Moments,
     deflated_sharpe,
     effective_trials,
-    expected_max_sharpe,
+    expected_maximum,
+    luck_probability,
     moments_of,
     pbo_cscv,
     pbo_logits,
     probabilistic_sharpe,
+    serial_sharpe_error,
     sharpe_standard_error,
 )
 
@@ -27,18 +29,18 @@ VARIANCE = 0.5 / 250
 
 
 def test_worked_example_of_the_deflated_sharpe_paper() -> None:
-    assert expected_max_sharpe(100, VARIANCE) == pytest.approx(0.1132, abs=5e-5)
+    assert expected_maximum(100, VARIANCE) == pytest.approx(0.1132, abs=5e-5)
     assert deflated_sharpe(EXAMPLE, 100, VARIANCE) == pytest.approx(0.9004, abs=5e-5)
     assert deflated_sharpe(EXAMPLE, 46, VARIANCE) == pytest.approx(0.9505, abs=5e-5)
 
 
 def test_best_of_n_by_luck_matches_simulation() -> None:
     draws = np.random.default_rng(0).standard_normal((4000, 50)).max(axis=1)
-    assert expected_max_sharpe(50, 1.0) == pytest.approx(draws.mean(), abs=0.03)
+    assert expected_maximum(50, 1.0) == pytest.approx(draws.mean(), abs=0.03)
 
 
 def test_one_trial_needs_no_deflation() -> None:
-    assert expected_max_sharpe(1, 0.3) == 0.0
+    assert expected_maximum(1, 0.3) == 0.0
     assert deflated_sharpe(EXAMPLE, 1, 0.3) == probabilistic_sharpe(EXAMPLE, 0.0)
 
 
@@ -82,7 +84,7 @@ def test_more_trials_or_more_spread_deflate_more(
 @pytest.mark.parametrize(("trials", "variance"), [(0, 1.0), (5, -1.0)])
 def test_impossible_counts_are_refused(trials: int, variance: float) -> None:
     with pytest.raises(ValueError, match="expected >= 1 and >= 0"):
-        expected_max_sharpe(trials, variance)
+        expected_maximum(trials, variance)
 
 
 @pytest.mark.parametrize("returns", [np.zeros(10), np.array([0.01]), np.full(5, np.nan)])
@@ -101,6 +103,42 @@ def test_effective_trials_between_one_and_all() -> None:
     assert effective_trials(noise[:, :1]) == 1.0
     with pytest.raises(ValueError, match="do not vary"):
         effective_trials(np.c_[noise[:, 0], np.zeros(500)])
+
+
+def test_trials_without_a_series_count_as_alike_as_the_others() -> None:
+    rng = np.random.default_rng(4)
+    market, noise = rng.standard_normal((500, 1)), rng.standard_normal((500, 10))
+    series = np.sqrt(0.5) * (market + noise)
+    known = effective_trials(series)
+    mean = (10 - known) / 9
+    assert effective_trials(series, 40) == pytest.approx(mean + (1 - mean) * 40)
+    assert effective_trials(series[:, :1], 7) == 7.0
+
+
+@pytest.mark.parametrize("trials", [1, 5, 60])
+def test_luck_does_as_well_as_often_as_simulated_studies_say(trials: int) -> None:
+    best = np.random.default_rng(5).standard_normal((20_000, trials)).max(axis=1)
+    for t in (0.5, 2.0):
+        assert luck_probability(t, trials) == pytest.approx(np.mean(best > t), abs=0.012)
+    found = stats.kstest([luck_probability(t, trials) for t in best[:1000]], "uniform")
+    assert found.pvalue > 0.01, "under luck alone the probability is uniform: it is a p-value"
+
+
+def test_the_serial_error_is_mertens_for_independent_days_and_wider_for_persistent_ones() -> None:
+    rng = np.random.default_rng(6)
+    skewed = rng.gamma(2.0, size=2000) - 1.8
+    mertens = sharpe_standard_error(moments_of(skewed))
+    assert serial_sharpe_error(skewed) == pytest.approx(mertens, rel=0.15)
+    persistent = np.convolve(rng.standard_normal(2009) + 0.05, np.ones(10), "valid")
+    assert serial_sharpe_error(persistent) > 2.0 * sharpe_standard_error(moments_of(persistent))
+
+
+def test_overfitting_by_the_mean_is_not_swayed_by_the_deviation() -> None:
+    days = np.arange(320) % 2 * 2.0 - 1.0
+    calm, better = 0.02 + 0.01 * days, 0.05 + 0.5 * days
+    series = np.column_stack([calm, better])
+    assert pbo_cscv(series, ratio=False) == 0.0
+    assert pbo_logits(series, ratio=False).min() > 0.0
 
 
 def _brute_force(returns: np.ndarray, blocks: int) -> list[float]:

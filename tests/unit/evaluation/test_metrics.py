@@ -15,9 +15,9 @@ from atft_hpo.config.toml import build_config
 from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.data.neutralization.styles import Exposures
 from atft_hpo.data.store.trading import Trading
+from atft_hpo.evaluation.mean_error import t_of_mean
 from atft_hpo.evaluation.metrics import Evaluation, evaluate_forecast, max_drawdown
 from atft_hpo.evaluation.portfolio import hold_tranches, portfolio_returns, target_weights
-from atft_hpo.evaluation.series import newey_west_t
 from atft_hpo.evaluation.yardsticks import Yardsticks
 
 HORIZONS = (1, 5)
@@ -89,7 +89,10 @@ def test_means_ratios_and_share_of_zero_days() -> None:
     assert found.metrics["ic"] == pytest.approx(ic.mean(), abs=1e-6)
     assert found.metrics["ic_std"] == pytest.approx(ic.std(ddof=1), abs=1e-6)
     assert found.metrics["icir"] == pytest.approx(ic.mean() / ic.std(ddof=1), abs=1e-5)
-    assert found.metrics["ic_t"] == pytest.approx(newey_west_t(ic, 1), abs=1e-4)
+    net = found.daily.return_net.astype(float)
+    sharpe_t = t_of_mean(net[np.isfinite(net)], 1)
+    assert found.metrics["sharpe_t"] == pytest.approx(sharpe_t, abs=1e-4)
+    assert found.metrics["ic_t"] == pytest.approx(t_of_mean(ic, 1), abs=1e-4)
     assert found.metrics["ic_zero_share"] == 0.0
     assert found.metrics["days"] == 60.0
 
@@ -148,7 +151,7 @@ def test_pure_rank_ic_is_summed_up_as_the_others() -> None:
     assert found.metrics["pure_rank_ic"] == pytest.approx(pure.mean(), abs=1e-6)
     ratio = pure.mean() / pure.std(ddof=1)
     assert found.metrics["pure_rank_icir"] == pytest.approx(ratio, abs=1e-5)
-    assert found.metrics["pure_rank_ic_t"] == pytest.approx(newey_west_t(pure, 1), abs=1e-4)
+    assert found.metrics["pure_rank_ic_t"] == pytest.approx(t_of_mean(pure, 1), abs=1e-4)
     assert found.metrics["pure_days"] == 60.0
     assert found.metrics["pure_rank_ic"] > 0.15
     negated = data | {"score_DNQ": -data["score_DNQ"]}

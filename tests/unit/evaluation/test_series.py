@@ -8,31 +8,14 @@ import pytest
 from hypothesis import given, settings
 from scipy.stats import rankdata
 
+from atft_hpo.evaluation.mean_error import t_of_mean
 from atft_hpo.evaluation.series import (
     Centred,
     Ranked,
     correlation_summary,
     daily_correlation,
     masked_ranks,
-    newey_west_error,
-    newey_west_t,
 )
-
-
-def test_newey_west_by_hand() -> None:
-    values = np.array([1.0, 2.0, 4.0, 3.0])
-    c = values - 2.5
-    variance = (c @ c + 2 * 0.5 * (c[1:] @ c[:-1])) / 4
-    assert newey_west_t(values, 1) == pytest.approx(2.5 / math.sqrt(variance / 4))
-    plain = values.mean() / (values.std() / 2)
-    assert newey_west_t(values, 0) == pytest.approx(plain)
-    assert math.isnan(newey_west_t(np.ones(5), 1))
-
-
-def test_newey_west_widens_for_overlapping_labels() -> None:
-    noise = np.random.default_rng(0).standard_normal(3000)
-    overlapping = np.convolve(noise, np.ones(5) / 5, mode="valid") + 0.05
-    assert newey_west_t(overlapping, 5) < 0.7 * newey_west_t(overlapping, 0)
 
 
 def test_a_correlation_with_a_constant_is_undefined() -> None:
@@ -89,5 +72,5 @@ def test_a_summary_names_mean_std_ratio_and_t() -> None:
         "rank_ic": pytest.approx(0.125),
         "rank_ic_std": pytest.approx(values.std(ddof=1)),
         "rank_icir": pytest.approx(0.125 / values.std(ddof=1)),
-        "rank_ic_t": pytest.approx(0.125 / newey_west_error(values, 1)),
+        "rank_ic_t": pytest.approx(t_of_mean(values, 1)),
     }

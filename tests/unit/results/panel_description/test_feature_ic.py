@@ -1,23 +1,24 @@
 import numpy as np
 import pytest
 
+from atft_hpo.evaluation.mean_error import t_of_means
 from atft_hpo.results.panel_description.feature_ic import t_statistics
 
 
-def test_newey_west_equals_the_plain_t_without_lags_and_widens_under_persistence():
+def test_each_feature_has_the_one_t_of_its_days_without_those_that_any_has_not():
     x = np.random.default_rng(0).normal(0.1, 1, (500, 2))
-    plain = x.mean(axis=0) / (x.std(axis=0) / np.sqrt(500))
-    np.testing.assert_allclose(t_statistics(x, 0), plain)
-    persistent = np.convolve(x[:, 0], np.ones(10) / 10, mode="valid")[:, None]
-    assert abs(t_statistics(persistent, 10)) < 0.5 * abs(t_statistics(persistent, 0))
+    x[[3, 77], [0, 1]] = np.nan
+    known = x[np.isfinite(x).all(axis=1)]
+    assert t_statistics(x, 5) == pytest.approx(t_of_means(known.T, 5, lasting=False))
 
 
-def test_newey_west_by_hand():
-    x = np.arange(30.0)[:, None] % 4
-    e = x[:, 0] - x[:, 0].mean()
-    variance = (e @ e + 2 * (1 - 1 / 2) * (e[1:] @ e[:-1])) / 30
-    assert t_statistics(x, 1)[0] == pytest.approx(x.mean() / np.sqrt(variance / 30))
+def test_persistent_correlations_are_less_sure():
+    x = np.random.default_rng(0).normal(0.3, 1, 600)
+    persistent = np.convolve(x, np.ones(10) / 10, mode="valid")[:, None]
+    plain = persistent.mean() / (persistent.std() / np.sqrt(len(persistent)))
+    assert 0 < t_statistics(persistent, 10)[0] < 0.5 * plain
 
 
-def test_too_few_days_give_no_t():
+def test_too_few_days_or_constant_ones_give_no_t():
     assert t_statistics(np.ones((5, 3)), 1).tolist() == [0, 0, 0]
+    assert t_statistics(np.ones((50, 3)), 1).tolist() == [0, 0, 0]

@@ -126,6 +126,15 @@ def test_quiet_term(
     assert "phases.gat.weights.sharpe" in issue.remedy
 
 
+def test_the_value_itself_may_be_indistinct_although_rank_ic_is_not(
+    quiet: Any, config: Config, usage: HardwareUsage
+) -> None:
+    run = dataclasses.replace(quiet, metrics=quiet.metrics | {"sharpe": 0.9, "sharpe_t": 1.4})
+    found = [issue.finding for issue in find_issues(config, run, usage)]
+    assert config.objective.metric == "sharpe"
+    assert [text for text in found if "t = 1.40" in text and "Sharpe" in text]
+
+
 def test_indistinct_from_zero(quiet: Any, config: Config, usage: HardwareUsage) -> None:
     run = dataclasses.replace(quiet, metrics=quiet.metrics | {"rank_ic_t": 1.2})
     (found,) = findings(run, config, usage)

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from atft_hpo.evaluation.luck import moments_of, sharpe_standard_error
+from atft_hpo.config.toml import with_values
+from atft_hpo.evaluation.luck import serial_sharpe_error
+from atft_hpo.evaluation.mean_error import mean_error
 from atft_hpo.results.study_report.facts import (
     best_epoch,
     epochs_saved,
-    honest_selection,
     phase_epochs,
     standard_error,
     status_of,
@@ -74,8 +75,9 @@ def test_standard_error_of_a_sharpe(study: StudyRecord) -> None:
     facts = study_facts(study)
     assert facts.best_epoch is not None
     assert facts.best_epoch.daily is not None
-    moments = moments_of(facts.best_epoch.daily.return_net)
-    assert facts.standard_error == pytest.approx(math.sqrt(252) * sharpe_standard_error(moments))
+    net = facts.best_epoch.daily.return_net
+    expected = math.sqrt(252) * serial_sharpe_error(net[np.isfinite(net)].astype(float))
+    assert facts.standard_error == pytest.approx(expected)
     days = dataclasses.replace(facts.best_epoch, daily=None)
     assert standard_error(days, study.config) is None, "without days there is no error to give"
 
@@ -83,10 +85,14 @@ def test_standard_error_of_a_sharpe(study: StudyRecord) -> None:
 def test_standard_error_of_a_rank_ic(study: StudyRecord, study_config: Any) -> None:
     config = study_config(**{"objective.metric": "rank_ic"})
     epoch = study.trials[0].epochs[-1]
-    known = dataclasses.replace(epoch, metrics={"rank_ic": -0.03, "rank_ic_t": -2.0})
-    assert standard_error(known, config) == pytest.approx(0.015)
-    for metrics in ({}, {"rank_ic": 0.03}, {"rank_ic": 0.0, "rank_ic_t": 0.0}):
-        assert standard_error(dataclasses.replace(epoch, metrics=metrics), config) is None
+    rank_ic = epoch.daily.rank_ic[np.isfinite(epoch.daily.rank_ic)].astype(float)
+    for horizon in (1, 5):
+        found = with_values(config, {"objective.horizon_days": horizon})
+        expected = mean_error(rank_ic, horizon)
+        assert expected is not None
+        assert standard_error(epoch, found) == pytest.approx(expected.standard_error)
+    still = dataclasses.replace(epoch.daily, rank_ic=np.zeros_like(epoch.daily.rank_ic))
+    assert standard_error(dataclasses.replace(epoch, daily=still), config) is None
 
 
 def test_a_weighted_objective_has_no_standard_error(study: StudyRecord, study_config: Any) -> None:
@@ -94,47 +100,11 @@ def test_a_weighted_objective_has_no_standard_error(study: StudyRecord, study_co
     assert standard_error(study.trials[0].epochs[-1], config) is None
 
 
-def test_selection_counts_pruned_trials_but_not_failures(study: StudyRecord) -> None:
-    selection = honest_selection(study)
-    assert selection is not None
-    assert selection.trials == 15
-    assert selection.luck is not None
-    assert selection.deflated is not None
-    assert selection.overfitting is not None
-    assert 0.0 < selection.deflated < 1.0
-    assert selection.luck > 0.0
-
-
-def test_selection_sharpe_is_that_of_the_kept_days(study: StudyRecord) -> None:
-    facts, selection = study_facts(study), honest_selection(study)
-    assert facts.best_epoch is not None
-    assert selection is not None
-    assert selection.sharpe == pytest.approx(facts.best_epoch.metrics["sharpe"], rel=1e-5)
-
-
-def test_a_single_trial_has_nothing_to_deflate(study_of: Study) -> None:
-    selection = honest_selection(study_of([Outcome.COMPLETE]))
-    assert selection is not None
-    assert (selection.luck, selection.deflated, selection.overfitting) == (None, None, None)
-
-
 @pytest.mark.parametrize("outcomes", [[], [None], [Outcome.ERROR] * 3, [Outcome.PRUNED] * 2])
 def test_without_a_best_trial(study_of: Study, outcomes: list[Outcome | None]) -> None:
     study = study_of(outcomes)
     facts = study_facts(study)
     assert (facts.best, facts.best_epoch, facts.standard_error) == (None, None, None)
-    assert honest_selection(study) is None
-
-
-def test_flat_returns_have_no_moments(study: StudyRecord, study_of: Study) -> None:
-    alone = study_of([Outcome.COMPLETE])
-    trial = alone.trials[0]
-    daily = trial.epochs[-1].daily
-    assert daily is not None
-    flat = dataclasses.replace(daily, return_net=np.zeros_like(daily.return_net))
-    epochs = tuple(dataclasses.replace(e, daily=flat) for e in trial.epochs)
-    still = dataclasses.replace(alone, trials=(dataclasses.replace(trial, epochs=epochs),))
-    assert honest_selection(still) is None
 
 
 def test_waiting_trials(study: StudyRecord) -> None:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,10 +99,29 @@ def test_waiting_trials_are_listed(study_of: Study, tmp_path: Path) -> None:
     assert "1 waiting – – – –" in text, "its row of the table"
 
 
-def test_one_trial_has_nothing_to_deflate(study_of: Study, tmp_path: Path) -> None:
-    text = words(study_of([Outcome.COMPLETE]), tmp_path)
-    assert "With a single trial there is no maximum to deflate." in text
-    assert "needs daily returns of two trials" in text
+def test_one_choice_has_nothing_to_deflate_but_epochs_are_choices(
+    study_of: Study, study_config: Any, tmp_path: Path
+) -> None:
+    study = study_of([Outcome.COMPLETE])
+    one = study_config(**{"objective.smoothing_epochs": 9})
+    text = words(dataclasses.replace(study, config=one), tmp_path)
+    assert "With a single trial and epoch there is no maximum to deflate." in text
+    assert "needs daily values and something to choose from" in text
+    text = words(study, tmp_path)
+    assert "The best of 1 trial (pruned ones included), each at its best epochs" in text
+
+
+def test_luck_is_told_in_the_objectives_own_words(
+    study: StudyRecord, study_config: Any, tmp_path: Path
+) -> None:
+    text = words(study, tmp_path)
+    assert "Deflated Sharpe ratio" in text
+    assert "Luck does as well" in text
+    keys = {"objective.metric": "rank_ic", "objective.horizon_days": 5}
+    text = words(dataclasses.replace(study, config=study_config(**keys)), tmp_path)
+    assert "Deflated Sharpe" not in text, "Sharpe was not maximised"
+    assert "expected to show a RankIC, 5 days of 0.0" in text
+    assert "not the probability that the trial has no skill" in text
 
 
 def test_a_best_trial_without_daily_series(study_of: Study, tmp_path: Path) -> None:
