@@ -7,8 +7,10 @@ the quantiles start at that label's own. Always float32.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 START_SPREAD = 0.1
@@ -88,19 +90,24 @@ class MainForecast(nn.Module):
         return self.strength * shift_SNQ
 
 
+def mixed_horizons(horizons: int) -> NDArray[np.float32]:
+    """[Q, Q] that a base forecast is multiplied with at the start: ¾ own, ¼ the others' mean."""
+    mix = START_MIX if horizons > 1 else 0.0
+    own_QQ = np.eye(horizons)
+    others_QQ = (1.0 - own_QQ) / max(horizons - 1, 1)
+    return ((1.0 - mix) * own_QQ + mix * others_QQ).astype(np.float32)
+
+
 class Correction(nn.Module):
     """Puts the net's forecast on top of a base forecast of the same horizons.
 
     A learned matrix mixes the horizons of the base: a label of five days says about tomorrow what a
-    noisy label of one day does not, and the other way round. It starts at ¾ of the horizon's own
-    and ¼ of the mean of the others.
+    noisy label of one day does not, and the other way round. It starts at `mixed_horizons`.
     """
 
     def __init__(self, horizons: int) -> None:
         super().__init__()
-        mix = START_MIX if horizons > 1 else 0.0
-        others = (torch.ones(horizons, horizons) - torch.eye(horizons)) / max(horizons - 1, 1)
-        self.strength = nn.Parameter((1.0 - mix) * torch.eye(horizons) + mix * others)
+        self.strength = nn.Parameter(torch.from_numpy(mixed_horizons(horizons)))
 
     def forward(self, forecast: Forecast, base_SNQ: Tensor) -> Forecast:
         """The point and all quantiles moved by strength · base."""

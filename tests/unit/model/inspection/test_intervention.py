@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
@@ -136,3 +137,36 @@ def test_without_its_trees_the_net_forecasts_alone(
         torch.testing.assert_close(model(with_base).point_SNQ, expected)
         with switched_off(model, "trees"):
             assert torch.equal(model(with_base).point_SNQ, alone)
+
+
+class _Doubling:
+    """Stands in for boosters: twice a row's fourth feature, for both horizons."""
+
+    def rows(self, x_RF: np.ndarray) -> np.ndarray:
+        return np.repeat(2.0 * x_RF[:, 3:4], 2, axis=1).astype(np.float32)
+
+
+class _Forest:
+    def opened(self) -> _Doubling:
+        return _Doubling()
+
+
+def test_trees_forecast_the_rows_that_the_net_sees_shuffled(
+    make_model: MakeModel, make_batch: MakeBatch
+) -> None:
+    model, batch = make_model(trees=5), make_batch(stocks=20)
+    model.forest = _Forest()
+    today_NS = batch.x_NTF[:, batch.context :, 3]  # 0 where a stock is dead
+    batch = dataclasses.replace(batch, base_NSQ=2.0 * today_NS[..., None].expand(-1, -1, 2))
+    moved = shuffle_stocks(batch, [3], seed=5)
+    base_NSQ = 2.0 * moved.x_NTF[:, batch.context :, 3, None].expand(-1, -1, 2)
+    assert not torch.equal(base_NSQ, batch.base_NSQ)
+    with torch.no_grad():
+        expected = model(dataclasses.replace(moved, base_NSQ=base_NSQ)).point_SNQ
+        before = model(batch).point_SNQ
+        with shuffled(model, [3], seed=5):
+            assert torch.equal(model(batch).point_SNQ, expected)
+        net_alone = model(shuffle_stocks(batch, [4], seed=5)).point_SNQ
+        with shuffled(model, [4], seed=5):  # the trees do not use it
+            assert torch.equal(model(batch).point_SNQ, net_alone)
+        assert torch.equal(model(batch).point_SNQ, before)
