@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from rich.table import Table
 
+from bench.real.verdict.departures import departures_line
+
 Row = Mapping[str, Any]
 _MODEL_COLUMNS: Final[tuple[tuple[str, Callable[[Row], str]], ...]] = (
     ("RankIC (t)", lambda m: _with_t(m, "rank_ic")),
@@ -64,7 +66,7 @@ def verdict_lines(result: Row) -> list[str]:
     words = {True: "reached", False: "MISSED", None: "not measured"}
     return [
         *(line for h, found in result["horizons"].items() for line in _added(result, h, found)),
-        _panel_line(result),
+        departures_line(result["stocks"], *result["departures"]),
         *(f"{name}: {words[met]}" for name, met in result["targets"].items()),
     ]
 
@@ -83,16 +85,6 @@ def _added(result: Row, horizon: str, found: Row) -> Iterator[str]:
 
 def _both(pair: Row) -> str:
     return f"pure RankIC {_delta(pair['pure_rank_ic'])}, RankIC {_delta(pair['rank_ic'])}"
-
-
-def _panel_line(result: Row) -> str:
-    stocks, gone = result["stocks"], result["departures"]
-    if gone:
-        return f"{gone} of {stocks} stocks are gone before the panel ends"
-    return (
-        f"survivors only: all {stocks} stocks are there when the panel ends, so nobody met a "
-        "delisting; returns are too good by what cannot be told from this panel"
-    )
 
 
 def _ahead(horizon: str) -> str:

@@ -16,4 +16,4 @@ def result(noise_prices, make_plan, panel_of, tmp_path):
     forecasts = run_jobs(plan.setup(panel), folds, plan.models, tmp_path, lambda line: None)
     found = compare(panel, folds, forecasts, plan.horizons)
     about = {"panel": "noise", "range": "walk-forward", "seconds": 90.0}
-    return {**about, "stocks": 40, "departures": 0, **found}
+    return {**about, "stocks": 40, "departures": (0, 0.0), **found}

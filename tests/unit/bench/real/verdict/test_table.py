@@ -31,18 +31,19 @@ def test_the_verdict_says_what_the_net_adds_and_who_is_in_the_panel():
         "paired": {"own_trees": pair(0.0003, 0.44), "lightgbm_plus": pair(-0.0012, -2.5)},
     }
     result = {
-        "reference": "full", "horizons": {"1": one}, "stocks": 469, "departures": 0,
+        "reference": "full", "horizons": {"1": one}, "stocks": 469, "departures": (5, 0.0021),
         "targets": {"a": True, "b": False, "c": None},
     }  # fmt: skip
     assert verdict_lines(result) == [
         "1 day ahead, the net adds over its own trees: pure RankIC .0003 (.4), RankIC −.0003 (−.4)",
         "1 day ahead, full over lightgbm_plus, its best rival, by pure RankIC on these days: "
         "pure RankIC −.0012 (−2.5), RankIC .0012 (2.5)",
-        "survivors only: all 469 stocks are there when the panel ends, so nobody met a delisting; "
-        "returns are too good by what cannot be told from this panel",
+        "survivors only, or nearly: 5 of 469 stocks (0.2% a year) are gone before the panel ends, "
+        "so that hardly anybody met a delisting; returns are too good by what this panel cannot "
+        "tell",
         "a: reached",
         "b: MISSED",
         "c: not measured",
     ]
-    other = result | {"reference": "ridge", "departures": 3, "targets": {}}
-    assert verdict_lines(other) == ["3 of 469 stocks are gone before the panel ends"]
+    other = result | {"reference": "ridge", "departures": (60, 0.031), "targets": {}}
+    assert verdict_lines(other) == ["60 of 469 stocks (3.1% a year) are gone before the panel ends"]
