@@ -20,7 +20,7 @@ from atft_hpo.config.schema import Config
 from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.data.store.panel import Panel
 
-CONTENT_VERSION: Final = 7
+CONTENT_VERSION: Final = 8
 """Counts changes of last.pt; a run goes on from no other version."""
 TREES: Final = "trees"
 """What the trees are called among the names of phases."""
@@ -41,7 +41,8 @@ def shaping(config: Config, begun: Collection[str]) -> dict[str, Any]:
     augmented = any(phase.augment for phase in phases)
     if not any("fan" in phase.modules for phase in phases):
         del content["model"]["fan"]  # its kind and its k give no parameter another shape
-    if not any("graph" in phase.modules for phase in phases) and not augmented:
+    looked_at = any("graph" in phase.modules for phase in phases) or config.model.trees.rounds
+    if not looked_at and not augmented:
         del content["graph"]  # augmentation draws once per edge, whether or not it is looked at
     if not augmented:
         del content["augment"]

@@ -24,7 +24,7 @@ def test_parts_are_those_the_model_has(make_model: MakeModel) -> None:
     assert parts(make_model(("graph",), without=("attention",))) == ("graph", "sectors")
     assert parts(make_model(("graph",), without=("static",))) == ("graph", "lag_kernel")
     assert parts(make_model(without=("lstm",))) == ALL
-    assert parts(make_model(trees=5)) == (*ALL, "trees")
+    assert parts(make_model(trees=5)) == (*ALL, "trees", "trees_smoothing")
     refused = pytest.raises(ConfigError, match=r"'fan': this model has graph, lag_kernel, sectors")
     with refused, switched_off(make_model(("graph",)), "fan"):
         pytest.fail("entered")
@@ -133,8 +133,10 @@ def test_without_its_trees_the_net_forecasts_alone(
     with_base = dataclasses.replace(batch, base_NSQ=torch.randn_like(batch.label_NSQ))
     with torch.no_grad():
         alone = model(batch).point_SNQ
-        expected = alone + with_base.base_NSQ.transpose(0, 1) @ model.correction.strength.T
-        torch.testing.assert_close(model(with_base).point_SNQ, expected)
+        rough = alone + with_base.base_NSQ.transpose(0, 1) @ model.correction.strength.T
+        with switched_off(model, "trees_smoothing"):
+            torch.testing.assert_close(model(with_base).point_SNQ, rough)
+        assert not torch.allclose(model(with_base).point_SNQ, rough, atol=1e-3)
         with switched_off(model, "trees"):
             assert torch.equal(model(with_base).point_SNQ, alone)
 
