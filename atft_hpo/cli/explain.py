@@ -34,7 +34,9 @@ def explain(
     permute: Annotated[
         int,
         typer.Option(
-            min=0, help="Shuffle so many features of largest weight, and each family; slow."
+            min=0,
+            help="Shuffle so many features of largest weight, and each family, for net and trees; "
+            "slow.",
         ),
     ] = 0,
     data: Data = None,

@@ -135,9 +135,11 @@ class ATFT(nn.Module):
         given = {name: found.transpose(0, 1) for name, found in by_stock.items()}
         if "graph" in self.active:
             given["alive"] = batch.alive_NS.T
-            given["neighbours"], given["edge"] = batch.neighbours_SNK, batch.edge_SNKE
+            given["edge"] = batch.edge_SNKE
         if self.correction is not None and batch.base_NSQ is not None:
             given["base"] = batch.base_NSQ.transpose(0, 1)
+        if not given.keys().isdisjoint({"edge", "base"}):
+            given["neighbours"] = batch.neighbours_SNK
 
         def of_days(*tensors: Tensor) -> dict[str, Tensor]:
             return self._forecast(dict(zip(given, tensors, strict=True)))._asdict()
@@ -205,7 +207,7 @@ class ATFT(nn.Module):
         if "shift" in given:
             forecast = forecast.shifted(given["shift"])
         if self.correction is not None and "base" in given:
-            forecast = self.correction(forecast, given["base"])
+            forecast = self.correction(forecast, given["base"], given["neighbours"])
         return forecast
 
     def fill(self, memory_bytes: int, neighbours: int) -> None:
@@ -297,6 +299,6 @@ def _group(name: str) -> str:
     if last.endswith("kernel"):
         return "kernels"
     undecayed = "bias" in last or owner == "norm" or last.startswith("norm")
-    if undecayed or last in ("edge_prior", "log_doubt"):
+    if undecayed or last in ("edge_prior", "log_doubt", "smoothing"):
         return "no_decay"
     return "graph" if name.startswith("graph.") else "weights"

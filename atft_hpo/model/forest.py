@@ -55,16 +55,18 @@ class Forest:
     bags_Q: tuple[tuple[str, ...], ...]
     """Per horizon the boosters whose mean is the forecast, in LightGBM's text format."""
 
+    def opened(self) -> "OpenForest":
+        """Its boosters, read once for many forecasts."""
+        load = lightgbm().Booster
+        return OpenForest([[load(model_str=text) for text in bags] for bags in self.bags_Q])
+
     def forecast(self, panel: Panel, days: range) -> Table:
         """[D, N, Q] in units of the label, 0 where a stock is dead."""
-        load = lightgbm().Booster
-        boosters_Q = [[load(model_str=text) for text in bags] for bags in self.bags_Q]
-        threads = torch.get_num_threads()
-        table_DNQ = np.zeros((len(days), panel.alive.shape[1], len(boosters_Q)), dtype=np.float32)
+        boosters = self.opened()
+        shape = (len(days), panel.alive.shape[1], len(self.bags_Q))
+        table_DNQ = np.zeros(shape, dtype=np.float32)
         for part, alive_DN, x_RF in live_rows(panel, days):
-            for q, boosters in enumerate(boosters_Q):
-                bags = [booster.predict(x_RF, num_threads=threads) for booster in boosters]
-                table_DNQ[part, :, q][alive_DN] = np.mean(bags, axis=0)
+            table_DNQ[part][alive_DN] = boosters.rows(x_RF)
         return table_DNQ
 
     def content(self) -> list[list[str]]:
@@ -75,6 +77,30 @@ class Forest:
     def from_content(cls, content: list[list[str]]) -> "Forest":
         """What `content` gave."""
         return cls(tuple(tuple(bags) for bags in content))
+
+
+class OpenForest:
+    """A forest that forecasts rows of features, wherever they come from."""
+
+    def __init__(self, boosters_Q: list[list[Any]]) -> None:
+        self._boosters_Q = boosters_Q
+
+    def rows(self, x_RF: NDArray[np.float32]) -> Table:
+        """[R, Q] in units of the label: the mean of each horizon's boosters."""
+        threads = torch.get_num_threads()
+        table_RQ = np.empty((len(x_RF), len(self._boosters_Q)), dtype=np.float32)
+        for q, boosters in enumerate(self._boosters_Q):
+            bags = [booster.predict(x_RF, num_threads=threads) for booster in boosters]
+            table_RQ[:, q] = np.mean(bags, axis=0)
+        return table_RQ
+
+    def gain(self) -> NDArray[np.float64]:
+        """[F] each feature's share of what all splits together gain; sums to 1, or is all 0."""
+        boosters = [booster for bags in self._boosters_Q for booster in bags]
+        gain_BF = np.stack([booster.feature_importance("gain") for booster in boosters])
+        total_B1 = gain_BF.sum(axis=1, keepdims=True)
+        share_BF = gain_BF / np.where(total_B1 > 0, total_B1, 1.0)
+        return np.asarray(share_BF.mean(axis=0))
 
 
 @dataclass(frozen=True)

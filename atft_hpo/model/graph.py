@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
 from torch import Tensor, nn
 
+from atft_hpo.model.layers import gather_neighbours
+
 LAG_DAYS = 6
 """Days the encoder mixes: lead–lag effects of lags 0 … 5 are within reach."""
 NEGATIVE_SLOPE = 0.2
@@ -52,7 +54,7 @@ class DenseGATv2(nn.Module):
         (whatever its index) is left out; a node without any neighbour gets the bias, as in
         torch_geometric.
         """
-        source_SNKAd = self._split(_gather(self.source(x_SNH), neighbours_SNK))
+        source_SNKAd = self._split(gather_neighbours(self.source(x_SNH), neighbours_SNK))
         target_SN1Ad = self._split(self.target(x_SNH)).unsqueeze(2)
         edge_SNKAd = self._split(self.edge(edge_SNKE))
         mixed = F.leaky_relu(source_SNKAd + target_SN1Ad + edge_SNKAd, NEGATIVE_SLOPE)
@@ -124,7 +126,9 @@ class GraphAttention(nn.Module):
         """
         present_SNK = neighbours_SNK >= 0
         neighbours_SNK = neighbours_SNK.clamp(min=0)
-        alive_SNK = _gather(alive_SN.unsqueeze(-1).float(), neighbours_SNK).squeeze(-1).bool()
+        alive_SNK = (
+            gather_neighbours(alive_SN.unsqueeze(-1).float(), neighbours_SNK).squeeze(-1).bool()
+        )
         mask_SNK = present_SNK & alive_SNK
         linked_SN1 = mask_SNK.any(dim=-1, keepdim=True)
         node_SNH = self.join(torch.cat([code_SNH, state_SNH], dim=-1))
@@ -142,16 +146,6 @@ class GraphAttention(nn.Module):
         doubt = self.log_doubt.exp()
         found_SN1 = mask_SNK.sum(dim=-1, keepdim=True).float()
         return found_SN1 / (found_SN1 + doubt) * (1.0 + doubt / mask_SNK.shape[-1])
-
-
-def _gather(x_SNH: Tensor, neighbours_SNK: Tensor) -> Tensor:
-    """[S, N, H], int64 [S, N, K] → [S, N, K, H].
-
-    As an embedding look-up, whose backward on CPU is many times that of indexing.
-    """
-    slices, nodes = x_SNH.shape[:2]
-    offset_S11 = torch.arange(0, slices * nodes, nodes, device=x_SNH.device).view(-1, 1, 1)
-    return F.embedding(neighbours_SNK + offset_S11, x_SNH.reshape(slices * nodes, -1))
 
 
 def _masked_softmax(score_SNKA: Tensor, mask_SNK1: Tensor) -> Tensor:

@@ -7,14 +7,20 @@ the quantiles start at that label's own. Always float32.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
+from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from atft_hpo.model.layers import gather_neighbours
 
 START_SPREAD = 0.1
 """Cross-sectional standard deviation of the untrained point forecast, about."""
 START_MIX = 0.25
 """Part of the other horizons in a base forecast at the start."""
+START_SMOOTHING = 0.4
+"""Part of the neighbours' base forecast that is added to a stock's own at the start."""
 START_SPREAD_ON_BASE = 0.01
 """The same on top of a base forecast, which it is not to drown."""
 
@@ -88,20 +94,43 @@ class MainForecast(nn.Module):
         return self.strength * shift_SNQ
 
 
+def mixed_horizons(horizons: int) -> NDArray[np.float32]:
+    """[Q, Q] that a base forecast is multiplied with at the start: ¾ own, ¼ the others' mean."""
+    mix = START_MIX if horizons > 1 else 0.0
+    own_QQ = np.eye(horizons)
+    others_QQ = (1.0 - own_QQ) / max(horizons - 1, 1)
+    return ((1.0 - mix) * own_QQ + mix * others_QQ).astype(np.float32)
+
+
 class Correction(nn.Module):
     """Puts the net's forecast on top of a base forecast of the same horizons.
 
-    A learned matrix mixes the horizons of the base: a label of five days says about tomorrow what a
-    noisy label of one day does not, and the other way round. It starts at ¾ of the horizon's own
-    and ¼ of the mean of the others.
+    The base sees each stock by itself. Two things are added that it cannot know. Neighbours: a
+    learned part, per horizon, of the mean of the neighbours' base forecasts (the smoothing of Huang
+    et al. 2021, "Combining Label Propagation and Simple Models Out-performs Graph Neural
+    Networks", section 3.2, one step); it starts at START_SMOOTHING. Horizons: a learned matrix
+    mixes them, since a label of five days says about tomorrow what a noisy label of one day does
+    not, and the other way round; it starts at `mixed_horizons`.
     """
 
     def __init__(self, horizons: int) -> None:
         super().__init__()
-        mix = START_MIX if horizons > 1 else 0.0
-        others = (torch.ones(horizons, horizons) - torch.eye(horizons)) / max(horizons - 1, 1)
-        self.strength = nn.Parameter((1.0 - mix) * torch.eye(horizons) + mix * others)
+        self.strength = nn.Parameter(torch.from_numpy(mixed_horizons(horizons)))
+        self.smoothing = nn.Parameter(torch.full((horizons,), START_SMOOTHING))
 
-    def forward(self, forecast: Forecast, base_SNQ: Tensor) -> Forecast:
-        """The point and all quantiles moved by strength · base."""
-        return forecast.shifted(base_SNQ @ self.strength.T)
+    def forward(self, forecast: Forecast, base_SNQ: Tensor, neighbours_SNK: Tensor) -> Forecast:
+        """The point and all quantiles moved by strength · (base + smoothing · neighbours' mean).
+
+        neighbours_SNK int64, -1 = none; a stock without any keeps its own base.
+        """
+        around_SNQ = _neighbours_mean(base_SNQ, neighbours_SNK)
+        smooth_SNQ = base_SNQ + self.smoothing * around_SNQ
+        return forecast.shifted(smooth_SNQ @ self.strength.T)
+
+
+def _neighbours_mean(base_SNQ: Tensor, neighbours_SNK: Tensor) -> Tensor:
+    """[S, N, Q] 0 where there is no neighbour."""
+    present_SNK1 = (neighbours_SNK >= 0).unsqueeze(-1)
+    theirs_SNKQ = gather_neighbours(base_SNQ, neighbours_SNK.clamp(min=0))
+    total_SNQ = theirs_SNKQ.masked_fill(~present_SNK1, 0.0).sum(dim=2)
+    return total_SNQ / present_SNK1.sum(dim=2).clamp(min=1)

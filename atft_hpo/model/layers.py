@@ -7,6 +7,7 @@ stocks.
 Source: Lim et al. 2021, "Temporal Fusion Transformers", §4.1 (equations 2–5).
 """
 
+import torch
 import torch.nn.functional as F  # noqa: N812  (the field's own name for it)
 from torch import Tensor, nn
 
@@ -66,3 +67,13 @@ class GatedResidualNetwork(nn.Module):
         branch = self.gate(self.dropout(self.mix(F.elu(self.expand(x)))))
         out: Tensor = self.norm(self.skip(x).float() + branch)
         return out
+
+
+def gather_neighbours(x_SNH: Tensor, neighbours_SNK: Tensor) -> Tensor:
+    """[S, N, H], int64 [S, N, K] → [S, N, K, H].
+
+    As an embedding look-up, whose backward on CPU is many times that of indexing.
+    """
+    slices, nodes = x_SNH.shape[:2]
+    offset_S11 = torch.arange(0, slices * nodes, nodes, device=x_SNH.device).view(-1, 1, 1)
+    return F.embedding(neighbours_SNK + offset_S11, x_SNH.reshape(slices * nodes, -1))

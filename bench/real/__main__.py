@@ -11,14 +11,21 @@ Without it a small simulated market is drawn, which shows what the tables look l
 
 Every model has the same features, labels (trading delay one day), folds and measures:
 
-    full        the product's model under the study's configuration
-    ridge       on ranked features, penalty chosen within the training range
-    lightgbm    rounds chosen within the training range
-    lstm        linear projection, LSTM
-    mlp         per-feature piecewise-linear encoding, no time
-    graph       the same encoding and graph attention, no time
-    random      AR(1) noise                      ┐ controls: within 3 standard
-    shuffled    LightGBM on shuffled labels      ┘ errors of 0, or something leaks
+    full           the product's model under the study's configuration
+    own_trees      the very trees below its net, without the net (where the study has trees)
+    ridge          on ranked features, penalty chosen within the training range
+    lightgbm       rounds chosen within the training range
+    lightgbm_plus  the same with all that the net's trees have: recency weights, boosters that
+                   draw their thresholds, mixed horizons
+    lstm           linear projection, LSTM
+    mlp            per-feature piecewise-linear encoding, no time
+    graph          the same encoding and graph attention, no time
+    random         AR(1) noise                      ┐ controls: within 3 standard
+    shuffled       LightGBM on shuffled labels      ┘ errors of 0, or something leaks
+
+What the net adds is full less own_trees. Besides, full is held against its best rival: of all
+others but controls the one with the largest pure RankIC of the horizon on the very days of the
+comparison, which flatters the rival.
 
 The folds cover all years before the test range, the last 20 % of the days. Forecasts of seeds are
 brought to equal spread per day and averaged. Finished forecasts are kept in --out and used again
@@ -48,7 +55,8 @@ from bench.real.models.registry import MODELS
 from bench.real.plan import Plan, versions
 from bench.real.simulated import write_market
 from bench.real.verdict.comparison import compare
-from bench.real.verdict.table import markdown, tables, target_lines
+from bench.real.verdict.departures import departures
+from bench.real.verdict.table import markdown, tables, verdict_lines
 
 STUDY = Path(__file__).parents[2] / "studies" / "us_equities.toml"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -60,7 +68,9 @@ def run(
     prices: Annotated[Path | None, typer.Argument(help="Parquet of daily prices")] = None,
     study: Annotated[Path, typer.Option(help="configuration of the full model")] = STUDY,
     horizons: Annotated[str, typer.Option(help="trading days, such as 1,5,20")] = "1,5",
-    models: Annotated[str, typer.Option(help="of " + ",".join(MODELS))] = ",".join(MODELS),
+    models: Annotated[
+        str | None, typer.Option(help="of " + ",".join(MODELS) + " [default: all]")
+    ] = None,
     profile: Annotated[str, typer.Option(help="quick, cpu or gpu")] = "cpu",
     folds: Annotated[int | None, typer.Option(min=1, help="walk-forward folds")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="members of an ensemble")] = None,
@@ -114,6 +124,7 @@ def measured(plan: Plan, panel: Panel, out: Path, test: bool = False) -> dict[st
         "profile": vars(plan.profile),
         "label": plan.config.loss.model_dump().get("label", "rank"),
         "stocks": len(panel.manifest.codes),
+        "departures": departures(panel),
         "features": len(panel.feature_names),
         "cores": os.cpu_count(),
         "versions": versions(),
@@ -131,7 +142,7 @@ def show(result: dict[str, Any], out: Path, json_file: Path | None) -> None:
     """Print the tables; write them, and the result as JSON, into `out` and where asked."""
     for table in tables(result):
         console.print(table)
-    for line in target_lines(result):
+    for line in verdict_lines(result):
         console.print(line)
     name = "test" if result["look"] else "walk-forward"
     text = json.dumps(result, indent=2) + "\n"

@@ -30,6 +30,8 @@ from bench.real.folds import Fold
 from bench.real.models.registry import MODELS, forecast_key
 from bench.real.samples import Scores, Setup, Task, ensemble
 
+_ORDER = {"full": 0, "own_trees": 2}
+
 
 @dataclass(frozen=True)
 class Job:
@@ -71,8 +73,8 @@ def run_jobs(
     missing = [job for job in jobs if not job.path.is_file()]
     if kept := len(jobs) - len(missing):
         progress(f"{kept} of {len(jobs)} forecasts are there already")
-    # Longest first, so that no process is left alone at the end.
-    missing.sort(key=lambda job: (job.model != "full", -len(job.task.fold.train)))
+    # Longest first, so that no process is left alone at the end; what takes over, last.
+    missing.sort(key=lambda job: (_ORDER.get(job.model, 1), -len(job.task.fold.train)))
     started = time.monotonic()
     for done, (job, seconds) in enumerate(_run(missing, setup), start=1):
         minutes = (time.monotonic() - started) / 60
@@ -82,9 +84,10 @@ def run_jobs(
 
 def _jobs(setup: Setup, name: str, fold: Fold, out: Path) -> Iterator[Job]:
     for seed in range(setup.profile.seeds if MODELS[name].ensemble else 1):
-        key = forecast_key(name, Task(setup, fold, seed, out))
+        shared = out / "shared"
+        key = forecast_key(name, Task(setup, fold, seed, out, shared))
         place = out / "forecasts" / name / f"fold{fold.number}-seed{seed}-{key}"
-        task = Task(setup, fold, seed, scratch=place)
+        task = Task(setup, fold, seed, place, shared)
         yield Job(name, task, place.with_name(place.name + ".npz"))
 
 

@@ -45,16 +45,17 @@ class Plan:
         prices: Path,
         study: Path,
         horizons: str,
-        models: str,
+        models: str | None,
         profile: str,
         overrides: Mapping[str, int | None],
         universe: str | None,
         device: str,
     ) -> "Plan":
-        """From what the command line says.
+        """From what the command line says; without `models`, all that the study has.
 
         Raises:
-            ConfigError: an unknown profile or model, a horizon that is no number of days.
+            ConfigError: an unknown profile or model, a horizon that is no number of days, or the
+                study has no trees whose forecasts are asked for.
             DataError: no usable prices.
         """
         if profile not in PROFILES:
@@ -66,7 +67,8 @@ class Plan:
         data = data_config(prices, loaded.data, wanted, chosen.features, universe)
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return cls(for_panel(loaded, data), wanted, _names(models), chosen, device)
+        names = _names(models, trees=loaded.model.trees.rounds > 0)
+        return cls(for_panel(loaded, data), wanted, names, chosen, device)
 
     @property
     def gap(self) -> int:
@@ -93,9 +95,14 @@ def _days(horizons: str) -> tuple[int, ...]:
         ) from None
 
 
-def _names(models: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(models.split(",")))
-    for name in names:
-        if name not in MODELS:
-            raise ConfigError(f"--models {name}: {nearest(name, list(MODELS), 'models')}")
+def _names(models: str | None, trees: bool) -> tuple[str, ...]:
+    names = set(MODELS if models is None else models.split(","))
+    for name in sorted(names - set(MODELS)):
+        raise ConfigError(f"--models {name}: {nearest(name, list(MODELS), 'models')}")
+    if models is None and not trees:
+        names.discard("own_trees")
+    if "own_trees" in names and not trees:
+        raise ConfigError(
+            "--models own_trees: the study has none (model.trees.rounds = 0); leave it out"
+        )
     return tuple(name for name in MODELS if name in names)

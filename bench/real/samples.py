@@ -66,6 +66,8 @@ class Task:
     seed: int
     scratch: Path
     """Where a model may keep files of its own, also across interruptions."""
+    shared: Path
+    """Where models keep what they have in common."""
 
     @cached_property
     def panel(self) -> Panel:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import psutil
 import pytest
 import torch
@@ -23,6 +24,7 @@ import torch
 from atft_hpo.config.toml import load_config
 from atft_hpo.paths import Volume
 from atft_hpo.training.state.checkpoint import load_checkpoint
+from bench.real.simulated import write_market
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(600)]
 
@@ -145,13 +147,32 @@ def assert_same_run(one: Any, other: Any) -> None:
     assert one.daily.read_bytes() == other.daily.read_bytes()
 
 
+def test_a_search_on_prices_with_delistings_runs_to_its_end(place: Place) -> None:
+    """A quarter of the stocks is gone before the panel ends, some in the validation range."""
+    prices = write_market(place.root / "prices.parquet", 400, 32, effect=0.3, delisted_share=0.25)
+    study = STUDY.replace('source = "synthetic"', 'source = "ohlcv"')
+    study = study.replace("[data.synthetic]\ndays = 180\nstocks = 24\nnoise_features = 2\n", "")
+    study = study.replace("[graph]", "[data.features]\nlimit = 12\n[graph]")
+    study = study.replace("[phases]", "threads = 1\n[phases]")
+    trees = "trees = { rounds = 10, bags = 2, blocks = 2 }\n"
+    place.file.write_text(study.replace("[optim]", trees + "[optim]"), encoding="utf-8")
+    output = place.run("run", place.file, "--trials", 1, "--workers", 1, "--data", prices)
+    assert place.status()["outcomes"] == {"COMPLETE": 1}, output
+    attempt = place.study.trial(0).attempt(1)
+    place.run("predict", attempt.best, "--days", "validation", "--out", "forecasts.parquet")
+    forecasts = pl.read_parquet(place.root / "forecasts.parquet")
+    last = pl.read_parquet(prices).group_by("code").agg(pl.col("date").max().alias("last"))
+    beyond = forecasts.join(last, on="code").filter(pl.col("date") > pl.col("last"))
+    assert beyond.is_empty(), "a stock was forecast after its last day"
+    stocks_D = forecasts.group_by("date").len().sort("date")["len"]
+    assert stocks_D[0] > stocks_D[-1] >= 20
+
+
 @pytest.mark.slow  # a minute each
 @pytest.mark.parametrize("epochs", range(1, EPOCHS))
 def test_a_killed_trial_goes_on_and_the_export_reproduces_it_bitwise(
     place: Place, epochs: int
 ) -> None:
-    import polars as pl
-
     first = place.study.trial(0).attempt(1)
 
     def far_enough() -> bool:

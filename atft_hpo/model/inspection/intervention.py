@@ -14,10 +14,12 @@ from contextlib import contextmanager
 from typing import Final
 
 import torch
+from torch import nn
 
 from atft_hpo.data.sampling.batch import Batch
 from atft_hpo.errors import ConfigError
 from atft_hpo.model.atft import ATFT, MODULES
+from atft_hpo.model.forest import OpenForest
 
 ZEROED: Final = {
     "fan_forecast": ("main_forecast.strength",),
@@ -26,6 +28,7 @@ ZEROED: Final = {
         "enrichment.film.weight", "enrichment.film.bias", "enrichment.meaning.weight",
     ),
     "trees": ("correction.strength",),
+    "trees_smoothing": ("correction.smoothing",),
 }  # fmt: skip
 """Parts inside modules, by the parameters that are zero where the part contributes nothing."""
 
@@ -67,14 +70,32 @@ def switched_off(model: ATFT, part: str) -> Iterator[None]:
 
 @contextmanager
 def shuffled(model: ATFT, columns: Sequence[int], seed: int) -> Iterator[None]:
-    """The model sees feature columns `columns` shuffled across stocks, see `shuffle_stocks`."""
-    handle = model.register_forward_pre_hook(
-        lambda _, args: (shuffle_stocks(args[0], columns, seed),)
-    )
+    """The model sees feature columns `columns` shuffled across stocks, see `shuffle_stocks`.
+
+    All of the model: the trees that the net corrects forecast the shuffled rows anew.
+    """
+    trees = model.forest.opened() if model.forest is not None else None
+
+    def hook(_: nn.Module, given: tuple[Batch, ...]) -> tuple[Batch, ...]:
+        batch = shuffle_stocks(given[0], columns, seed)
+        return (batch if trees is None else _with_trees(batch, trees),)
+
+    handle = model.register_forward_pre_hook(hook)
     try:
         yield
     finally:
         handle.remove()
+
+
+def _with_trees(batch: Batch, trees: OpenForest) -> Batch:
+    """The batch with what `trees` say of its own features, as `Forest.forecast` of the panel's."""
+    if batch.base_NSQ is None:
+        return batch
+    alive_NS = batch.alive_NS
+    x_RF = batch.x_NTF[:, batch.context :][alive_NS].float().cpu().numpy()
+    base_NSQ = torch.zeros_like(batch.base_NSQ)
+    base_NSQ[alive_NS] = torch.from_numpy(trees.rows(x_RF)).to(base_NSQ)
+    return dataclasses.replace(batch, base_NSQ=base_NSQ)
 
 
 def shuffle_stocks(batch: Batch, columns: Sequence[int], seed: int) -> Batch:
@@ -95,6 +116,6 @@ def shuffle_stocks(batch: Batch, columns: Sequence[int], seed: int) -> Batch:
 
 
 @torch.no_grad()
-def _fill(parameters: list[torch.nn.Parameter], values: list[torch.Tensor]) -> None:
+def _fill(parameters: list[nn.Parameter], values: list[torch.Tensor]) -> None:
     for parameter, value in zip(parameters, values, strict=True):
         parameter.copy_(value)

@@ -53,11 +53,15 @@ def module_effects(model: ATFT) -> list[Effect]:
 
 
 def shuffle_effects(selection: pl.DataFrame, panel: Panel, count: int) -> list[Effect]:
-    """The `count` features of largest weight each, and every family as a whole; none for 0."""
+    """The `count` features of largest weight each, and every family as a whole; none for 0.
+
+    A feature's weight is the larger of those that variable selection and the trees give it.
+    """
     if not count:
         return []
     names, specs = panel.feature_names, panel.manifest.features
-    top = selection["feature"].head(count)
+    weight = pl.max_horizontal("weight", "trees")
+    top = selection.sort(weight, descending=True, maintain_order=True)["feature"].head(count)
     families = dict.fromkeys(spec.family for spec in specs)
     return [
         *(

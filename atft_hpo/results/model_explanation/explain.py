@@ -54,8 +54,9 @@ def explain(
 ) -> Explanation:
     """What the checkpoint looks at on `days`.
 
-    `shuffles`: so many features of largest weight, and every family, are shuffled one by one; each
-    costs a forecast of all days, as does each part switched off.
+    `shuffles`: so many features of largest weight, in variable selection or in the trees below the
+    net, and every family are shuffled one by one, for net and trees alike; each costs a forecast of
+    all days, as does each part switched off.
 
     Raises:
         CheckpointError: the checkpoint is absent, altered, or of other features than the panel.
@@ -70,7 +71,7 @@ def explain(
     source = SliceSource(panel, config, device)
     model = model.to(device)
     seen = _inspect(model, source, chosen, config)
-    selection = selection_frame(seen.selection, model.code_weights(), panel)
+    selection = selection_frame(seen.selection, model, panel)
     effects = [*module_effects(model), *shuffle_effects(selection, panel, shuffles)]
     return Explanation(
         origin=_origin(checkpoint, panel, chosen, config),

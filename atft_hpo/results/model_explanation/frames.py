@@ -25,8 +25,8 @@ SOFTMAX, KERNEL = "softmax", "kernel"
 """The two paths of the attention."""
 
 
-def selection_frame(sums: SelectionSums, code_F: Tensor, panel: Panel) -> pl.DataFrame:
-    """One row per feature, the most looked at first; `code_F` as `ATFT.code_weights`."""
+def selection_frame(sums: SelectionSums, model: ATFT, panel: Panel) -> pl.DataFrame:
+    """One row per feature, the most looked at by variable selection first."""
     specs, columns = panel.manifest.features, set(panel.fan_columns)
     tokens = float(sums.tokens_S.sum())
     mean_F = sums.mean_weight
@@ -43,7 +43,8 @@ def selection_frame(sums: SelectionSums, code_F: Tensor, panel: Panel) -> pl.Dat
             "relative": (mean_F * len(specs)).numpy(),
             "std": variance_F.sqrt().numpy(),
             "day_std": daily_SF.std(dim=0, correction=0).numpy(),
-            "code": code_F.double().cpu().numpy(),
+            "code": model.code_weights().double().cpu().numpy(),
+            "trees": model.forest.opened().gain() if model.forest else np.zeros(len(specs)),
         }
     )
     share = (pl.col("weight") / pl.col("weight").sum().over("family")).alias("share_of_family")

@@ -19,9 +19,14 @@ def explanation_tables(explanation: Explanation, features: int = 15) -> Group:
     tables += [] if e.attention.is_empty() else [_lags(e)]
     tables += [] if e.graph.is_empty() else [_edges(e)]
     tables += [_strengths(e), _effects(e, "module", "parts switched off at inference")]
+    seen_by = ", for net and trees" if _has_trees(e) else ""
     for kind, title in (("family", "families shuffled"), ("feature", "features shuffled")):
-        tables += [_effects(e, kind, title)] if kind in e.effects["kind"] else []
+        tables += [_effects(e, kind, title + seen_by)] if kind in e.effects["kind"] else []
     return Group(_heading(e), *tables)
+
+
+def _has_trees(e: Explanation) -> bool:
+    return bool((e.selection["trees"] > 0).any())
 
 
 def _heading(e: Explanation) -> Text:
@@ -35,14 +40,15 @@ def _heading(e: Explanation) -> Text:
 def _features(e: Explanation, count: int) -> Table:
     shown = min(count, len(e.selection))
     title = f"features: {shown} of {len(e.selection)} by selection weight"
-    numbers = number_columns("weight", "× equal", "std", "code")
+    trees = ["trees"] if _has_trees(e) else []
+    numbers = number_columns("weight", "× equal", "std", "code", *trees)
     table = Table(*number_columns(""), "feature", *numbers, title=title)
     for row in e.selection.head(shown).iter_rows(named=True):
         weight = (
             f"{row['weight']:.2%}",
             f"{row['relative']:.2f}",
             f"{row['std']:.2%}",
-            f"{row['code']:.2%}",
+            *(f"{row[name]:.2%}" for name in ("code", *trees)),
         )
         table.add_row(str(row["rank"]), Text(row["feature"]), *weight)
     return table

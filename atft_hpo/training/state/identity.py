@@ -42,7 +42,8 @@ def shaping(config: Config, begun: Collection[str]) -> dict[str, Any]:
     augmented = any(phase.augment for phase in phases)
     if not any("fan" in phase.modules for phase in phases):
         del content["model"]["fan"]  # its kind and its k give no parameter another shape
-    if not any("graph" in phase.modules for phase in phases) and not augmented:
+    looked_at = any("graph" in phase.modules for phase in phases) or config.model.trees.rounds
+    if not looked_at and not augmented:
         del content["graph"]  # augmentation draws once per edge, whether or not it is looked at
     if not augmented:
         del content["augment"]

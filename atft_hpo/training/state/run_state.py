@@ -128,17 +128,19 @@ class RunState:
         return self.config.model.trees.rounds > 0 and self.stack is None
 
     def fit_trees(self, on_round: OnRound) -> None:
-        """Fit the trees that the model corrects; see `fit_stack`."""
-        self.use(
-            fit_stack(
-                self.panel,
-                self.source.labels,
-                self.source.split.train,
-                self.config.model.trees,
-                seed=self.config.seed,
-                half_life_days=self.config.loss.half_life_days,
-                on_round=on_round,
-            )
+        """Fit the trees that the model corrects, and use them."""
+        self.use(self.fitted_stack(on_round))
+
+    def fitted_stack(self, on_round: OnRound) -> Stack:
+        """Trees of the train range as the configuration says; see `fit_stack`."""
+        return fit_stack(
+            self.panel,
+            self.source.labels,
+            self.source.split.train,
+            self.config.model.trees,
+            seed=self.config.seed,
+            half_life_days=self.config.loss.half_life_days,
+            on_round=on_round,
         )
 
     def use(self, stack: Stack) -> None:

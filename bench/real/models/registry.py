@@ -12,6 +12,8 @@ from functools import partial
 from types import ModuleType
 from typing import Final
 
+from atft_hpo.model import heads
+from atft_hpo.training.loss import balance
 from bench.measuring.program import TRAINING, program_sha256
 from bench.real import samples
 from bench.real.models import controls, full, linear, net_training, nets, trees
@@ -29,12 +31,16 @@ class Model:
     """Whether each seed is a job; else one job does everything."""
     control: bool = False
     """Whether nothing but noise is in it."""
+    product: bool = False
+    """Whether the product trains it: its whole configuration and program decide the forecast."""
 
 
 MODELS: Final = {
-    "full": Model(full.full, (full,)),
+    "full": Model(full.full, (full,), product=True),
+    "own_trees": Model(full.own_trees, (full,), product=True),
     "ridge": Model(linear.ridge, (linear,), ensemble=False),
     "lightgbm": Model(trees.lightgbm, (trees,), ensemble=False),
+    "lightgbm_plus": Model(trees.lightgbm_plus, (trees, heads, balance), ensemble=False),
     **{
         name: Model(partial(net_training.train_net, name), (net_training, nets))
         for name in nets.NETS
@@ -53,9 +59,9 @@ def forecast_key(name: str, task: Task) -> str:
     digest.update(f"{setup.profile.net_steps} {setup.profile.max_rounds}".encode())
     if not model.ensemble:
         digest.update(f"{setup.profile.seeds} seeds".encode())
-    if name == "full":
+    if model.product:
         digest.update(task.config.model_dump_json(include=set(full.SECTIONS)).encode())
     for module in (samples, *model.modules):
         digest.update(inspect.getsource(module).encode())
-    digest.update(program_sha256(TRAINING if name == "full" else ("data",)).encode())
+    digest.update(program_sha256(TRAINING if model.product else ("data",)).encode())
     return digest.hexdigest()[:16]

@@ -1,6 +1,7 @@
 """The result as tables on the terminal, and the same as markdown.
 
 for table in tables(result): console.print(table)
+for line in verdict_lines(result): console.print(line)
 path.write_text(markdown(result))
 """
 
@@ -9,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from rich.table import Table
+
+from bench.real.verdict.departures import departures_line
 
 Row = Mapping[str, Any]
 _MODEL_COLUMNS: Final[tuple[tuple[str, Callable[[Row], str]], ...]] = (
@@ -54,20 +57,44 @@ def markdown(result: Row) -> str:
     ]
     for title, head, rows in _contents(result):
         lines += [f"\n## {title}\n", _line(head), _line(["---"] * len(head)), *map(_line, rows)]
-    lines += ["\n## Targets\n", *(f"- {line}" for line in target_lines(result))]
+    lines += ["\n## Verdict\n", *(f"- {line}" for line in verdict_lines(result))]
     return "\n".join(lines) + "\n"
 
 
-def target_lines(result: Row) -> list[str]:
-    """One line per target: reached, missed, or not measured."""
+def verdict_lines(result: Row) -> list[str]:
+    """What the net adds, what is ahead of the best rival, who is in the panel, targets reached."""
     words = {True: "reached", False: "MISSED", None: "not measured"}
-    return [f"{name}: {words[met]}" for name, met in result["targets"].items()]
+    return [
+        *(line for h, found in result["horizons"].items() for line in _added(result, h, found)),
+        departures_line(result["stocks"], *result["departures"]),
+        *(f"{name}: {words[met]}" for name, met in result["targets"].items()),
+    ]
+
+
+def _added(result: Row, horizon: str, found: Row) -> Iterator[str]:
+    """Of one horizon: full less its own trees, and less its best rival."""
+    if result["reference"] != "full":
+        return
+    ahead, paired, rival = _ahead(horizon), found["paired"], found["best_rival"]
+    if own := paired.get("own_trees"):
+        yield f"{ahead}, the net adds over its own trees: {_both(own)}"
+    if rival:
+        chosen = "its best rival, by pure RankIC on these days"
+        yield f"{ahead}, full over {rival}, {chosen}: {_both(paired[rival])}"
+
+
+def _both(pair: Row) -> str:
+    return f"pure RankIC {_delta(pair['pure_rank_ic'])}, RankIC {_delta(pair['rank_ic'])}"
+
+
+def _ahead(horizon: str) -> str:
+    return f"{horizon} day{'' if horizon == '1' else 's'} ahead"
 
 
 def _contents(result: Row) -> Iterator[tuple[str, list[str], list[list[str]]]]:
     reference = result["reference"]
     for horizon, found in result["horizons"].items():
-        ahead = f"{horizon} day{'' if horizon == '1' else 's'} ahead"
+        ahead = _ahead(horizon)
         head = ["model", *(name for name, _ in _MODEL_COLUMNS)]
         models = [[n, *(c(m) for _, c in _MODEL_COLUMNS)] for n, m in found["models"].items()]
         yield f"{result['panel']}, {ahead}, {result['range']}", head, models

@@ -29,6 +29,19 @@ def test_a_range_is_forecast_like_its_days(
     assert np.array_equal(stack.forest.forecast(tree_panel, range(100, 150)), whole)
 
 
+def test_rows_from_elsewhere_are_forecast_like_the_panels(tree_panel: Panel, stack: Stack) -> None:
+    alive = np.asarray(tree_panel.alive[:120])
+    x_RF = tree_panel.features_tensor(slice(0, 120)).float().numpy()[alive]
+    found = stack.forest.opened().rows(x_RF)
+    np.testing.assert_array_equal(found, stack.forest.forecast(tree_panel, TRAIN)[alive])
+
+
+def test_the_planted_feature_gains_most(stack: Stack) -> None:
+    signal, noise = stack.forest.opened().gain()
+    assert signal + noise == pytest.approx(1.0)
+    assert signal > 0.9
+
+
 def test_content_comes_back_as_it_was(stack: Stack) -> None:
     assert Stack.from_content(stack.content()) == stack
 

@@ -61,16 +61,36 @@ def test_shift_moves_point_and_quantiles_alike() -> None:
     )
 
 
+ALONE = torch.full((2, 3, 2), -1)
+"""Neighbours of two days and three stocks without any."""
+
+
+def test_a_correction_adds_a_part_of_the_neighbours_mean() -> None:
+    forecast = Forecast(torch.zeros(1, 4, 1), torch.zeros(1, 4, 1, 5))
+    base = torch.tensor([[[1.0], [2.0], [4.0], [torch.nan]]])  # of a dead stock: nobody's
+    neighbours = torch.tensor([[[1, 2], [0, -1], [-1, -1], [-1, -1]]])
+    correction = Correction(1)
+    found = correction(forecast, base, neighbours).point_SNQ
+    expected = torch.tensor([1.0 + 0.4 * 3.0, 2.0 + 0.4 * 1.0, 4.0])
+    torch.testing.assert_close(found[0, :3, 0], expected)
+    found[0, 0].sum().backward()
+    assert correction.smoothing.grad is not None
+    torch.testing.assert_close(correction.smoothing.grad, torch.tensor([3.0]))
+    with torch.no_grad():
+        correction.smoothing.fill_(0.0)
+    assert torch.equal(correction(forecast, base, neighbours).point_SNQ[0, :3], base[0, :3])
+
+
 def test_a_correction_begins_on_top_of_the_base_and_mixes_its_horizons() -> None:
     forecast = Forecast(torch.randn(2, 3, 2), torch.randn(2, 3, 2, 5))
     base, correction = torch.randn(2, 3, 2), Correction(2)
     started = forecast.point_SNQ + 0.75 * base + 0.25 * base.flip(-1)
-    torch.testing.assert_close(correction(forecast, base).point_SNQ, started)
+    torch.testing.assert_close(correction(forecast, base, ALONE).point_SNQ, started)
     assert torch.equal(Correction(1).strength, torch.ones(1, 1))
     torch.testing.assert_close(Correction(4).strength.sum(dim=1), torch.ones(4))
     with torch.no_grad():
         correction.strength.copy_(torch.tensor([[1.0, 0.5], [0.0, 2.0]]))
-    moved = correction(forecast, base)
+    moved = correction(forecast, base, ALONE)
     expected = torch.stack([base[..., 0] + 0.5 * base[..., 1], 2.0 * base[..., 1]], dim=-1)
     torch.testing.assert_close(moved.point_SNQ - forecast.point_SNQ, expected)
     torch.testing.assert_close(

@@ -28,6 +28,9 @@ lookback_days = 10
 attention_heads = 2
 dropout = 0.3
 gat = { heads = [2] }
+trees = { rounds = 20, bags = 2, blocks = 2 }
+[loss]
+half_life_days = 100
 [runtime]
 precision = "float32"
 [phases]
@@ -82,6 +85,13 @@ def telling_prices(volume: Volume) -> Path:
 
 
 @pytest.fixture(scope="session")
+def leaving_prices(volume: Volume) -> Path:
+    """Volumes that tell much, and a quarter of the stocks gone before the end."""
+    path = volume.root / "leaving.parquet"
+    return write_market(path, DAYS, STOCKS, effect=0.3, delisted_share=0.25)
+
+
+@pytest.fixture(scope="session")
 def panel_of(volume: Volume) -> Callable[[Config], Panel]:
     """The panel of a configuration, built once."""
     return lambda config: prepare_panel(config.data, volume)
@@ -98,6 +108,12 @@ def make_task(
         plan = make_plan(prices, horizons, **profile)
         panel = panel_of(plan.config)
         setup: Setup = plan.setup(panel)
-        return Task(setup, walk_forward(len(panel.dates), 1, plan.gap)[0], seed, tmp_path)
+        return Task(
+            setup,
+            walk_forward(len(panel.dates), 1, plan.gap)[0],
+            seed,
+            tmp_path,
+            tmp_path / "shared",
+        )
 
     return make

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,7 +24,7 @@ def test_parts_are_those_the_model_has(make_model: MakeModel) -> None:
     assert parts(make_model(("graph",), without=("attention",))) == ("graph", "sectors")
     assert parts(make_model(("graph",), without=("static",))) == ("graph", "lag_kernel")
     assert parts(make_model(without=("lstm",))) == ALL
-    assert parts(make_model(trees=5)) == (*ALL, "trees")
+    assert parts(make_model(trees=5)) == (*ALL, "trees", "trees_smoothing")
     refused = pytest.raises(ConfigError, match=r"'fan': this model has graph, lag_kernel, sectors")
     with refused, switched_off(make_model(("graph",)), "fan"):
         pytest.fail("entered")
@@ -132,7 +133,42 @@ def test_without_its_trees_the_net_forecasts_alone(
     with_base = dataclasses.replace(batch, base_NSQ=torch.randn_like(batch.label_NSQ))
     with torch.no_grad():
         alone = model(batch).point_SNQ
-        expected = alone + with_base.base_NSQ.transpose(0, 1) @ model.correction.strength.T
-        torch.testing.assert_close(model(with_base).point_SNQ, expected)
+        rough = alone + with_base.base_NSQ.transpose(0, 1) @ model.correction.strength.T
+        with switched_off(model, "trees_smoothing"):
+            torch.testing.assert_close(model(with_base).point_SNQ, rough)
+        assert not torch.allclose(model(with_base).point_SNQ, rough, atol=1e-3)
         with switched_off(model, "trees"):
             assert torch.equal(model(with_base).point_SNQ, alone)
+
+
+class _Doubling:
+    """Stands in for boosters: twice a row's fourth feature, for both horizons."""
+
+    def rows(self, x_RF: np.ndarray) -> np.ndarray:
+        return np.repeat(2.0 * x_RF[:, 3:4], 2, axis=1).astype(np.float32)
+
+
+class _Forest:
+    def opened(self) -> _Doubling:
+        return _Doubling()
+
+
+def test_trees_forecast_the_rows_that_the_net_sees_shuffled(
+    make_model: MakeModel, make_batch: MakeBatch
+) -> None:
+    model, batch = make_model(trees=5), make_batch(stocks=20)
+    model.forest = _Forest()
+    today_NS = batch.x_NTF[:, batch.context :, 3]  # 0 where a stock is dead
+    batch = dataclasses.replace(batch, base_NSQ=2.0 * today_NS[..., None].expand(-1, -1, 2))
+    moved = shuffle_stocks(batch, [3], seed=5)
+    base_NSQ = 2.0 * moved.x_NTF[:, batch.context :, 3, None].expand(-1, -1, 2)
+    assert not torch.equal(base_NSQ, batch.base_NSQ)
+    with torch.no_grad():
+        expected = model(dataclasses.replace(moved, base_NSQ=base_NSQ)).point_SNQ
+        before = model(batch).point_SNQ
+        with shuffled(model, [3], seed=5):
+            assert torch.equal(model(batch).point_SNQ, expected)
+        net_alone = model(shuffle_stocks(batch, [4], seed=5)).point_SNQ
+        with shuffled(model, [4], seed=5):  # the trees do not use it
+            assert torch.equal(model(batch).point_SNQ, net_alone)
+        assert torch.equal(model(batch).point_SNQ, before)

@@ -26,7 +26,7 @@ from atft_hpo.training.state.open_model import load_model
 COLUMNS = {
     "selection": [
         "rank", "feature", "family", "normalisation", "decomposed", "weight", "relative", "std",
-        "day_std", "code", "share_of_family",
+        "day_std", "code", "trees", "share_of_family",
     ],
     "selection_months": ["month", "tokens", "feature", "weight"],
     "selection_sectors": ["sector", "tokens", "feature", "weight"],
@@ -157,6 +157,28 @@ def test_strengths_of_trees_are_named_and_trees_can_be_switched_off(
     ]  # fmt: skip
     assert rows["on"].all()
     assert effect(found.effects, "trees")["change"] > 0
+
+
+def test_a_feature_that_only_the_trees_use_has_an_effect(trained: Any, tmp_path: Path) -> None:
+    """A net whose heads are closed passes its trees' forecast on, and nothing else."""
+    trees = {"rounds": 5, "leaves": 4, "blocks": 2, "bags": 1, "feature_share": 1.0}
+    config = with_values(trained.config, {"model.trees": trees})
+    paths = RunPaths(tmp_path)
+    run_phases(config, trained.panel, paths, torch.device("cpu"), lambda _: Decision.CONTINUE)
+    content = load_checkpoint(paths.best)
+    for name in ("heads.point.weight", "heads.quantile.weight", "main_forecast.strength"):
+        content["model"][name][...] = 0.0
+    save_checkpoint(tmp_path / "trees.pt", content)
+    found = explain(tmp_path / "trees.pt", trained.panel, "validation", shuffles=2)
+    gain = dict(found.selection.select("feature", "trees").iter_rows())
+    assert gain["signal__a"] > 0.7
+    assert sum(gain.values()) == pytest.approx(1.0)
+    assert effect(found.effects, "lag_kernel")["change"] == 0.0, "the net is not closed"
+    signal = effect(found.effects, "signal__a", "feature")
+    assert signal["change"] > 0.3
+    assert signal["rank_ic_lost"] > 0.1
+    noise = effect(found.effects, "returns__1d", "feature")
+    assert noise["change"] < signal["change"] / 3
 
 
 def test_strengths_are_named(trained: Any, found: Explanation) -> None:

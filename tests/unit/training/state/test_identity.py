@@ -69,6 +69,15 @@ def test_settings_count_once_a_phase_reads_them(config_of: ConfigOf) -> None:
         assert shaping(config, [*BASELINE, begun]) != shaping(other, [*BASELINE, begun])
 
 
+def test_a_graph_counts_from_the_first_phase_on_where_it_smooths_the_trees(
+    config_of: ConfigOf,
+) -> None:
+    for rounds, same in ((0, True), (5, False)):
+        config = with_values(config_of(), {"model.trees.rounds": rounds})
+        other = with_values(config, {"graph.neighbours": config.graph.neighbours + 1})
+        assert (shaping(config, BASELINE) == shaping(other, BASELINE)) is same
+
+
 def test_the_last_phase_is_another_one_than_the_same_phase_before_others(
     config_of: ConfigOf,
 ) -> None:

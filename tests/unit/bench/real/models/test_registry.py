@@ -29,7 +29,17 @@ def test_on_noise_every_model_is_within_three_standard_errors_of_nothing(
     assert abs(summary["pure_rank_ic_t"]) < 3
 
 
-@pytest.mark.parametrize("name", ["ridge", "lightgbm", "mlp", "full"])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_forecasts_live_stocks_alone_where_some_are_delisted(
+    name, leaving_prices, make_task
+):
+    task = make_task(leaving_prices, net_steps=5, max_rounds=10)
+    live_D = np.asarray(task.panel.alive)[task.fold.days].sum(axis=1)
+    assert live_D[0] > live_D[-1]
+    assert "rank_ic" in skill_of(name, task).summary
+
+
+@pytest.mark.parametrize("name", ["ridge", "lightgbm", "lightgbm_plus", "own_trees", "mlp", "full"])
 def test_what_volumes_tell_is_found(name, telling_prices, make_task):
     summary = skill_of(name, make_task(telling_prices, net_steps=120)).summary
     assert summary["rank_ic"] > 0.05

@@ -3,9 +3,8 @@
 import pytest
 
 from atft_hpo.evaluation.series import Floats
-from bench.real.verdict.comparison import controls_hold, targets
+from bench.real.verdict.comparison import best_rival, controls_hold, targets
 from bench.real.verdict.evaluation import Skill
-from bench.real.verdict.table import target_lines
 
 NONE: Floats = None  # type: ignore[assignment]  # daily series are not looked at here
 
@@ -24,6 +23,7 @@ def test_a_result_holds_every_model_fold_and_pair(result):
     assert {"mean", "standard_error", "t", "low", "high"} <= set(pair["pure_rank_ic"])
     assert one["controls_within_3_se"] is True
     assert result["reference"] == "ridge"
+    assert one["best_rival"] is None, "nothing but a control"
 
 
 def test_targets_are_reached_missed_or_not_measured():
@@ -31,20 +31,39 @@ def test_targets_are_reached_missed_or_not_measured():
         "rank_ic": {"mean": -0.002, "standard_error": 0.003},
         "pure_rank_ic": {"t": 2.1},
     }
-    horizons = {"1": {"paired": {"lightgbm": pair}, "controls_within_3_se": None}}
-    found = targets(horizons, "full")
-    assert found == {
+    weaker = {"rank_ic": {"mean": 1.0, "standard_error": 0.1}, "pure_rank_ic": {"t": 9.0}}
+    one = {
+        "paired": {"lightgbm": weaker, "own_trees": pair},
+        "best_rival": "own_trees",
+        "controls_within_3_se": None,
+    }
+    assert targets({"1": one}, "full") == {
         "controls_within_3_se_1d": None,
-        "raw_not_behind_lightgbm_1d": True,
-        "pure_ahead_of_lightgbm_1d": True,
+        "raw_not_behind_best_rival_1d": True,
+        "pure_ahead_of_best_rival_1d": True,
     }
     pair["rank_ic"]["mean"], pair["pure_rank_ic"]["t"] = -0.004, 1.9
-    assert target_lines({"targets": targets(horizons, "full")}) == [
-        "controls_within_3_se_1d: not measured",
-        "raw_not_behind_lightgbm_1d: MISSED",
-        "pure_ahead_of_lightgbm_1d: MISSED",
-    ]
-    assert targets(horizons, "ridge") == {"controls_within_3_se_1d": None}
+    assert targets({"1": one, "5": one}, "full") == {
+        "controls_within_3_se_1d": None,
+        "raw_not_behind_best_rival_1d": False,
+        "pure_ahead_of_best_rival_1d": False,
+        "controls_within_3_se_5d": None,
+        "raw_not_behind_best_rival_5d": False,
+    }
+    assert targets({"1": one}, "ridge") == {"controls_within_3_se_1d": None}
+
+
+def test_the_best_rival_is_the_one_of_largest_pure_rank_ic_but_no_control():
+    def skill(pure):
+        return Skill(NONE, NONE, {} if pure is None else {"pure_rank_ic": pure})
+
+    skills = {
+        "full": skill(0.03), "own_trees": skill(0.021), "lightgbm": skill(0.02),
+        "lightgbm_plus": skill(None), "random": skill(0.05), "shuffled": skill(0.06),
+    }  # fmt: skip
+    assert best_rival(skills, "full") == "own_trees"
+    assert best_rival(skills, "own_trees") == "full"
+    assert best_rival({"full": skill(0.03), "random": skill(0.05)}, "full") is None
 
 
 def test_a_control_beyond_three_errors_is_told():
