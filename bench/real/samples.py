@@ -22,6 +22,7 @@ from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import with_values
 from atft_hpo.data.array_statistics.ranks import normal_scores
 from atft_hpo.data.neutralization.loss_labels import loss_labels
+from atft_hpo.data.sampling.splits import leave_out_late_exits, scored_returns
 from atft_hpo.data.store.panel import Panel
 from bench.real.folds import Fold, split_for
 from bench.real.profiles import Profile
@@ -81,9 +82,10 @@ class Task:
 
     @cached_property
     def labels(self) -> NDArray[np.float32]:
-        """[D, N, Q] training label of all days, NaN where a stock is dead or has none."""
-        masked = np.where(self.panel.alive[..., None], self.panel.targets, np.float32(np.nan))
-        return loss_labels(self.panel, masked, self.setup.config.loss)
+        """[D, N, Q] label of all days, NaN where a stock is dead, has none, or none to train on."""
+        return_DNQ = scored_returns(self.panel)
+        leave_out_late_exits(return_DNQ, self.panel, self.fold.train, self.fold.days.start)
+        return loss_labels(self.panel, return_DNQ, self.setup.config.loss)
 
     @property
     def device(self) -> torch.device:

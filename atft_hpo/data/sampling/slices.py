@@ -24,7 +24,12 @@ from atft_hpo.data.neutralization.loss_labels import loss_labels
 from atft_hpo.data.sampling.batch import Batch
 from atft_hpo.data.sampling.cuts import day_cuts, stock_groups
 from atft_hpo.data.sampling.edges import EDGE_ATTRIBUTES, load_graph
-from atft_hpo.data.sampling.splits import Split, late_exits, panel_split
+from atft_hpo.data.sampling.splits import (
+    Split,
+    leave_out_late_exits,
+    panel_split,
+    scored_returns,
+)
 from atft_hpo.data.store.panel import Panel
 from atft_hpo.data.store.trading import Trading
 
@@ -58,14 +63,14 @@ class SliceSource:
         self._alive_DN = torch.from_numpy(np.array(panel.alive)).to(device)
         self._present_DN = torch.from_numpy(np.array(panel.present)).to(device)
         self._sector_DN = torch.from_numpy(np.array(panel.sector)).to(device)
-        masked = np.where(panel.alive[..., None], panel.targets, np.float32(np.nan))
+        return_DNQ = scored_returns(panel)
         trading = Trading.of(panel, range(len(panel.dates)), config.portfolio.delisting_return)
         self._return_DN = torch.from_numpy(trading.position_DN).to(device)
         self._executable_DN = torch.from_numpy(trading.executable_DN).to(device)
         if config.split.dates is not None:
-            train = slice(self.split.train.start, self.split.train.stop)
-            masked[train][late_exits(panel, self.split)] = np.nan
-        label_DNQ = loss_labels(panel, masked, config.loss)
+            limit = self.split.validation.start
+            leave_out_late_exits(return_DNQ, panel, self.split.train, limit)
+        label_DNQ = loss_labels(panel, return_DNQ, config.loss)
         self._label_DNQ = torch.from_numpy(label_DNQ).to(device)
         self._labelled_DN = np.isfinite(label_DNQ).any(axis=2) & panel.alive
         self._neighbours_GNK = torch.from_numpy(self.graph.neighbours_GNK).to(device)

@@ -117,21 +117,30 @@ def dated(config: Config, panel: Panel) -> Config:
     return config.model_copy(update={"split": SplitConfig(dates=dates)})
 
 
-def late_exits(panel: Panel, split: Split) -> NDArray[np.bool_]:
-    """[D, N, Q] over the train range: labels whose exit is not before the validation range begins.
+def scored_returns(panel: Panel) -> NDArray[np.float32]:
+    """[D, N, Q] labels of the stocks of each day's universe, NaN elsewhere."""
+    return np.where(panel.alive[..., None], panel.targets, np.float32(np.nan))
+
+
+def leave_out_late_exits(
+    return_DNQ: NDArray[np.float32], panel: Panel, train: range, limit: int
+) -> None:
+    """Make labels of the train range NaN, in place, whose exit is on day `limit` or later.
 
     A stock that cannot be traded when its label is due is left later (`labels`), over a long halt
     later than the purge provides for.
+
+    Args:
+        return_DNQ: all days of the panel.
+        train: days learned from.
+        limit: the first day that is held out; with the purge, no label of `train` is due there.
     """
-    limit, shift = split.validation.start, panel.manifest.delay_days
     exit_DN = next_tradable(panel.tradable[:limit])
     later_N = panel.tradable[limit:].any(axis=0)
-    due_D = np.arange(split.train.start, split.train.stop) + shift
-    late = [
-        (exit_DN[np.minimum(due_D + horizon, limit - 1)] == limit) & later_N
-        for horizon in panel.manifest.horizons_days
-    ]
-    return np.stack(late, axis=-1)
+    due_D = np.arange(train.start, train.stop) + panel.manifest.delay_days
+    for q, horizon in enumerate(panel.manifest.horizons_days):
+        late_DN = (exit_DN[np.minimum(due_D + horizon, limit - 1)] == limit) & later_N
+        return_DNQ[train.start : train.stop, :, q][late_DN] = np.nan
 
 
 def shared_days(one: range, other: range) -> int:

@@ -16,7 +16,7 @@ from atft_hpo.data.sampling.splits import (
     Split,
     date_split,
     dated,
-    late_exits,
+    leave_out_late_exits,
     panel_split,
     shared_days,
 )
@@ -177,8 +177,8 @@ def test_a_label_left_in_the_validation_range_is_no_training_label():
     tradable[9:14, 0] = False
     tradable[9:, 1] = False  # trades no more: marked to its last close
     manifest = SimpleNamespace(horizons_days=(1, 2), delay_days=1)
-    found = late_exits(SimpleNamespace(tradable=tradable, manifest=manifest), split)
-    assert found.shape == (10, 3, 2)
-    assert np.flatnonzero(found[:, 0, 0]).tolist() == [7, 8, 9]
-    assert np.flatnonzero(found[:, 0, 1]).tolist() == [6, 7, 8, 9]
-    assert not found[:, 1:].any()
+    panel, returns = SimpleNamespace(tradable=tradable, manifest=manifest), np.zeros((30, 3, 2))
+    leave_out_late_exits(returns, panel, split.train, split.validation.start)
+    assert np.flatnonzero(np.isnan(returns[:, 0, 0])).tolist() == [7, 8, 9]
+    assert np.flatnonzero(np.isnan(returns[:, 0, 1])).tolist() == [6, 7, 8, 9]
+    assert not np.isnan(returns[:, 1:]).any()
