@@ -44,7 +44,7 @@ def features(
     from atft_hpo.data.features.build import build_features
 
     chosen = read_config(config, None) if config else Config()
-    typer.echo(build_features(prices, out, chosen.data.features, typer.echo))
+    typer.echo(build_features(prices, out, chosen.data, typer.echo))
 
 
 @app.command()

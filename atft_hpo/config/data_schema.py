@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from atft_hpo.config.section import Count, Positive, Section, Share
 
+VolumeAdjustment = Literal["auto", "none", "split"]
+"""See `DataConfig.volume_adjustment`."""
+
 
 class SyntheticConfig(Section):
     """A seeded synthetic market with known truth (`data.source = "synthetic"`)."""
@@ -64,6 +67,12 @@ class DataConfig(Section):
     """`ohlcv`: daily prices, features are built. `features`: a table that already has them."""
     path: str | None = None
     """The Parquet file or directory; `--data` overrides it."""
+    volume_adjustment: VolumeAdjustment = "auto"
+    """In which shares the prices' column `volume` counts. `none`: those of the day, as traded: a
+    2:1 split doubles it. `split`: those after all the table's splits (dividends do not matter).
+    `auto`: as the column `close` does (raw with raw, adjusted with adjusted), unless the volumes
+    around the table's splits say otherwise. Used where an adjusted close or a column of splits
+    tells of splits; what was found is printed, and kept in the panel's manifest."""
     horizons_days: tuple[Count, ...] = (1, 5, 10, 20)
     """Forecast horizons in trading days, ascending; must begin with 1 (the portfolio needs it)."""
     delay_days: Annotated[int, Field(ge=0)] = 1

@@ -46,7 +46,7 @@ def prepare_panel(config: DataConfig, volume: Volume, progress: Progress = silen
             progress("drawing a synthetic market")
             synthetic_table(config.synthetic, config, table)
         else:
-            build_features(_input(config), table, config.features, progress)
+            build_features(_input(config), table, config, progress)
         return pack_table(table, out, config, progress)
 
 

@@ -142,7 +142,7 @@ def _open(store: Path) -> None:
 
 
 def _features(prices: Path, out: Path) -> None:
-    build_features(prices, out, DataConfig(source="ohlcv").features)
+    build_features(prices, out, DataConfig(source="ohlcv"))
 
 
 def table(result: dict[str, Any]) -> Table:

@@ -1,6 +1,6 @@
 """A wide table of features from daily prices: OHLCV Parquet in, tidy Parquet out.
 
-    build_features(Path("daily.parquet"), Path("features"), config.data.features, print)
+    build_features(Path("daily.parquet"), Path("features"), config.data, print)
     for doc in catalogue(config.data.features): print(doc.name, doc.formula)
 
 `prices.py` says what the input must be. Output: a directory of part-*.parquet with columns date,
@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from atft_hpo.config.data_schema import FeaturesConfig
+from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.features.benchmarks import Benchmarks, benchmarks
 from atft_hpo.data.features.catalogue import FeatureDoc, catalogue
 from atft_hpo.data.features.cross_section import CrossSection
@@ -50,7 +50,7 @@ _Floats = NDArray[np.float32]
 def build_features(
     source: Path,
     out: Path,
-    config: FeaturesConfig,
+    config: DataConfig,
     progress: Progress = silent,
     threads: int | None = None,
 ) -> Path:
@@ -65,11 +65,11 @@ def build_features(
         DataError: the input cannot be used (see `read_prices`), or `out` exists.
         VolumeError: `out` cannot be written.
     """
-    features_of(config)
+    features_of(config.features)
     if out.exists():
         raise DataError(f"{out}: exists already; remove it or give another place")
-    prices = read_prices(source, config.universe_column, progress)
-    builder = _Builder(prices, features_of(config, bool(prices.sector_names)))
+    prices = read_prices(source, config, progress)
+    builder = _Builder(prices, features_of(config.features, bool(prices.sector_names)))
     if not prices.sector_names:
         progress("no sector column: features relative to the sector are left out")
     with _staged(out) as stage, ThreadPoolExecutor(threads or min(os.cpu_count() or 1, 8)) as pool:
@@ -136,20 +136,22 @@ class _Builder:
                 low_NT=self._block(piece, prices.low_R),
                 close_NT=self._block(piece, prices.close_R),
                 volume_NT=self._block(piece, prices.volume_R),
-                day_NT=self._block(piece, prices.day_R, -1),
+                traded_value_NT=self._block(piece, prices.traded_value_R),
+                day_NT=self._block(piece, prices.day_R),
                 dates=prices.dates,
                 market_NT=self._block(piece, self._benchmarks.market_R),
                 sector_NT=self._block(piece, self._benchmarks.sector_R),
             )
         )
 
-    def _block(self, piece: range, value_R: NDArray[Any], empty: float = np.nan) -> NDArray[Any]:
-        """[N, T] own rows of each stock of the piece, `empty` after the last."""
+    def _block(self, piece: range, value_R: NDArray[Any]) -> NDArray[Any]:
+        """[N, T] own rows of each stock of the piece, the last one repeated after the last."""
         starts = self._prices.starts[piece.start : piece.stop + 1]
         longest = int(np.diff(starts).max())
-        out_NT = np.full((len(piece), longest), empty, dtype=value_R.dtype)
+        out_NT = np.empty((len(piece), longest), dtype=value_R.dtype)
         for n, (start, stop) in enumerate(pairwise(starts)):
             out_NT[n, : stop - start] = value_R[start:stop]
+            out_NT[n, stop - start :] = value_R[stop - 1]
         return out_NT
 
     def _rows(self, piece: range, x_NT: NDArray[np.float64]) -> _Floats:

@@ -1,27 +1,32 @@
 """Daily prices as arrays: read from Parquet, checked, adjusted, sorted by (code, date).
 
-    prices = read_prices(path, universe_column="in_univ", progress=print)
+    prices = read_prices(path, config.data, progress=print)
 
-Input columns: date, code, open, high, low, close, volume; optional adj_close (all prices are then
-multiplied by adj_close / close), sector, and a boolean universe column. Other columns are ignored.
+Input columns: date, code, open, high, low, close, volume; optional adj_close, adj_volume,
+traded_value, split_factor (see `adjustment.adjusted_prices` on what becomes of them), sector, and a
+boolean universe column. Other columns are ignored.
 What cannot be right is an error. One blemish is mended and reported: a high below, or a low above,
 the day's open or close is widened to contain both.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from atft_hpo.config.data_schema import DataConfig
+from atft_hpo.data.ingest.adjustment.adjusted_prices import RawPrices, adjust
 from atft_hpo.data.ingest.tidy_files import first_line, no_rows, parquet_files, require_column
 from atft_hpo.errors import DataError
 from atft_hpo.progress import Progress
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
 REQUIRED_COLUMNS = ("date", "code", *PRICE_COLUMNS, "volume")
-ADJUSTED_CLOSE, SECTOR = "adj_close", "sector"
+SECTOR = "sector"
+_ADJUSTMENT = ("adj_close", "adj_volume", "traded_value", "split_factor")
 _Floats = NDArray[np.float64]
 
 
@@ -41,9 +46,9 @@ class Prices:
     low_R: _Floats
     close_R: _Floats
     volume_R: _Floats
-    """NaN where null."""
+    """In shares of the stock's last row, as far as splits are known; NaN where null."""
     traded_value_R: _Floats
-    """Close before adjustment times volume, the day's money; NaN where the volume is null."""
+    """The day's money; NaN where the volume is null."""
     alive_R: NDArray[np.bool_]
     """In the universe that day."""
     tradable_R: NDArray[np.bool_]
@@ -52,49 +57,55 @@ class Prices:
     """Ascending; empty without a sector column."""
     sector_R: NDArray[np.int32]
     """Indices into `sector_names`; -1 where there is none."""
-    clamped: int
-    """Rows whose high or low was widened."""
+    report: dict[str, Any]
+    """For the panel's manifest: how prices and volume were adjusted, how many were mended."""
+    price_factor_R: _Floats | None = None
+    """Adjusted over given prices, which later splits and dividends decide; None: not adjusted."""
+    share_factor_R: _Floats | None = None
+    """Shares of the stock's last row are the day's over this; None without a known split."""
 
 
-def read_prices(source: Path, universe_column: str | None, progress: Progress) -> Prices:
+def read_prices(source: Path, config: DataConfig, progress: Progress) -> Prices:
     """The prices in `source`, a Parquet file or a directory of them.
 
     Raises:
         DataError: unreadable file, a missing column, duplicate (date, code) rows, a price that is
             null, not finite or ≤ 0, a volume < 0.
     """
-    frame = _read(source, universe_column)
-    frame = _sorted(frame, source)
+    universe_column = config.features.universe_column
+    frame = _sorted(_read(source, universe_column), source)
     dates = frame["date"].unique().sort()
     codes = frame["code"].unique(maintain_order=True)
     starts = np.flatnonzero(frame["code"].ne_missing(frame["code"].shift(1)).to_numpy())
+    starts = np.append(starts, frame.height)
     numbers = {name: _checked_prices(frame, name, source) for name in _price_columns(frame)}
     volume_R = _checked_volume(frame, source)
-    traded_value_R = numbers["close"] * volume_R
     clamped = _contain(numbers)
-    _adjust(numbers)
+    progress(f"{frame.height:,} rows, {len(codes):,} stocks, {len(dates):,} days")
+    if clamped:
+        progress(f"{clamped:,} rows had open or close outside low … high: widened to contain them")
+    raw = _raw(frame, starts, numbers, volume_R)
+    adjusted = adjust(raw, config.volume_adjustment, progress)
     sector_names, sector_R = _sectors(frame)
-    prices = Prices(
+    return Prices(
         dates=dates.to_numpy().astype("datetime64[D]"),
         codes=tuple(codes),
-        starts=np.append(starts, frame.height),
+        starts=starts,
         day_R=dates.search_sorted(frame["date"]).to_numpy().astype(np.int32),
-        open_R=numbers["open"],
-        high_R=numbers["high"],
-        low_R=numbers["low"],
-        close_R=numbers["close"],
-        volume_R=volume_R,
-        traded_value_R=traded_value_R,
+        open_R=adjusted.open_R,
+        high_R=adjusted.high_R,
+        low_R=adjusted.low_R,
+        close_R=adjusted.close_R,
+        volume_R=adjusted.volume_R,
+        traded_value_R=adjusted.traded_value_R,
         alive_R=_flags(frame, universe_column),
         tradable_R=volume_R > 0,
         sector_names=sector_names,
         sector_R=sector_R,
-        clamped=clamped,
+        report={"widened": clamped, "adjustment": adjusted.report},
+        price_factor_R=adjusted.price_factor_R,
+        share_factor_R=adjusted.share_factor_R,
     )
-    progress(f"{frame.height:,} rows, {len(prices.codes):,} stocks, {len(prices.dates):,} days")
-    if clamped:
-        progress(f"{clamped:,} rows had open or close outside low … high: widened to contain them")
-    return prices
 
 
 def _read(source: Path, universe_column: str | None) -> pl.DataFrame:
@@ -104,7 +115,7 @@ def _read(source: Path, universe_column: str | None) -> pl.DataFrame:
         wanted = [*REQUIRED_COLUMNS, *([universe_column] if universe_column else [])]
         for name in wanted:
             require_column(name, source, found.names())
-        optional = [name for name in (ADJUSTED_CLOSE, SECTOR) if name in found]
+        optional = [name for name in (*_ADJUSTMENT, SECTOR) if name in found]
         columns = list(dict.fromkeys([*wanted, *optional]))
         return lazy.select(columns).with_columns(_types(found, universe_column)).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -114,7 +125,7 @@ def _read(source: Path, universe_column: str | None) -> pl.DataFrame:
 
 
 def _types(found: pl.Schema, universe_column: str | None) -> list[pl.Expr]:
-    numbers = [*PRICE_COLUMNS, "volume", *([ADJUSTED_CLOSE] if ADJUSTED_CLOSE in found else [])]
+    numbers = [*PRICE_COLUMNS, "volume", *(name for name in _ADJUSTMENT if name in found)]
     date = pl.col("date")
     types = [date.str.to_date() if found["date"] == pl.String else date.cast(pl.Date)]
     types.append(pl.col("code").cast(pl.String))
@@ -144,7 +155,7 @@ def _sorted(frame: pl.DataFrame, source: Path) -> pl.DataFrame:
 
 
 def _price_columns(frame: pl.DataFrame) -> list[str]:
-    return [name for name in (*PRICE_COLUMNS, ADJUSTED_CLOSE) if name in frame.columns]
+    return [name for name in (*PRICE_COLUMNS, "adj_close") if name in frame.columns]
 
 
 def _checked_prices(frame: pl.DataFrame, name: str, source: Path) -> _Floats:
@@ -188,12 +199,22 @@ def _contain(numbers: dict[str, _Floats]) -> int:
     return touched
 
 
-def _adjust(numbers: dict[str, _Floats]) -> None:
-    """Multiply all prices by adj_close / close, in place, where there is an adjusted close."""
-    if ADJUSTED_CLOSE in numbers:
-        factor = numbers[ADJUSTED_CLOSE] / numbers["close"]
-        for name in PRICE_COLUMNS:
-            numbers[name] *= factor
+def _raw(
+    frame: pl.DataFrame, starts: NDArray[np.int64], numbers: dict[str, _Floats], volume_R: _Floats
+) -> RawPrices:
+    more = {name: frame[name].to_numpy() for name in _ADJUSTMENT[1:] if name in frame.columns}
+    return RawPrices(
+        starts=starts,
+        open_R=numbers["open"],
+        high_R=numbers["high"],
+        low_R=numbers["low"],
+        close_R=numbers["close"],
+        volume_R=volume_R,
+        adj_close_R=numbers.get("adj_close"),
+        adj_volume_R=more.get("adj_volume"),
+        traded_value_R=more.get("traded_value"),
+        split_factor_R=more.get("split_factor"),
+    )
 
 
 def _flags(frame: pl.DataFrame, universe_column: str | None) -> NDArray[np.bool_]:

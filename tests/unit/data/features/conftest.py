@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from atft_hpo.config.data_schema import FeaturesConfig
+from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.features.build import build_features
 
 Build = Callable[..., pl.DataFrame]
@@ -19,7 +19,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     def run(frame: pl.DataFrame, **settings: object) -> pl.DataFrame:
         folder: Path = tmp_path_factory.mktemp("features")
         frame.write_parquet(folder / "prices.parquet")
-        config = FeaturesConfig.model_validate({"universe_column": "member"} | settings)
+        config = DataConfig.model_validate({"features": {"universe_column": "member"} | settings})
         out = build_features(folder / "prices.parquet", folder / "out", config, threads=1)
         return pl.read_parquet(out / "*.parquet").sort("code", "date")
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from atft_hpo.config.data_schema import FeaturesConfig
+from atft_hpo.config.data_schema import DataConfig, FeaturesConfig
 from atft_hpo.data.features import build as features_module
 from atft_hpo.data.features.build import build_features
 from atft_hpo.data.features.catalogue import catalogue
@@ -31,7 +31,7 @@ def test_columns_are_keys_then_the_catalogue(features: pl.DataFrame, prices: pl.
     assert features.columns == KEYS + names
     assert features.height == prices.height
     assert set(features.select(names).dtypes) == {pl.Float32}
-    types = [pl.Date, pl.String, pl.String, pl.Boolean, pl.Float64, pl.Float64]
+    types = [pl.Date, pl.String, pl.String, pl.Boolean, pl.Boolean, pl.Float64, pl.Float64]
     assert features.select(KEYS).dtypes == types
     expected = prices.sort("code", "date").select("date", "code", "sector", alive="member")
     assert features.select("date", "code", "sector", "alive").equals(expected)
@@ -191,7 +191,7 @@ def test_progress_tells_what_was_mended(prices: pl.DataFrame, tmp_path: Path) ->
     broken.write_parquet(tmp_path / "prices.parquet")
     told: list[str] = []
     out = tmp_path / "out"
-    build_features(tmp_path / "prices.parquet", out, FeaturesConfig(limit=5), told.append)
+    build_features(tmp_path / "prices.parquet", out, DataConfig(features=FeaturesConfig(limit=5)), told.append)
     assert any("8 rows had open or close outside" in line for line in told)
     assert told[-1] == "features: piece 1 of 1"
 
@@ -199,12 +199,13 @@ def test_progress_tells_what_was_mended(prices: pl.DataFrame, tmp_path: Path) ->
 def test_an_existing_output_is_not_touched(prices: pl.DataFrame, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(DataError, match="exists already"):
-        build_features(tmp_path / "prices.parquet", tmp_path / "out", FeaturesConfig())
+        build_features(tmp_path / "prices.parquet", tmp_path / "out", DataConfig())
 
 
 def test_a_wrong_family_is_told_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'range'"):
-        build_features(tmp_path / "absent", tmp_path / "out", FeaturesConfig(families=("rage",)))
+        config = DataConfig(features=FeaturesConfig(families=("rage",)))
+        build_features(tmp_path / "absent", tmp_path / "out", config)
 
 
 def test_a_full_disk_leaves_nothing_behind(
@@ -216,5 +217,6 @@ def test_a_full_disk_leaves_nothing_behind(
     prices.write_parquet(tmp_path / "prices.parquet")
     monkeypatch.setattr(features_module.pq, "write_table", full)
     with pytest.raises(VolumeError, match="No space left on device"):
-        build_features(tmp_path / "prices.parquet", tmp_path / "out", FeaturesConfig(limit=5))
+        config = DataConfig(features=FeaturesConfig(limit=5))
+        build_features(tmp_path / "prices.parquet", tmp_path / "out", config)
     assert [path.name for path in tmp_path.iterdir()] == ["prices.parquet"]

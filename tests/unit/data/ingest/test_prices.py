@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.ingest.prices import Prices, read_prices
 from atft_hpo.errors import DataError
 from atft_hpo.progress import silent
@@ -19,7 +20,8 @@ def small(make_prices) -> pl.DataFrame:  # type: ignore[no-untyped-def]
 
 def read(frame: pl.DataFrame, folder: Path, universe: str | None = None) -> Prices:
     frame.write_parquet(folder / "prices.parquet")
-    return read_prices(folder / "prices.parquet", universe, silent)
+    config = DataConfig.model_validate({"features": {"universe_column": universe}})
+    return read_prices(folder / "prices.parquet", config, silent)
 
 
 def message(frame: pl.DataFrame, folder: Path, universe: str | None = None) -> str:
@@ -49,13 +51,13 @@ def test_rows_are_sorted_by_stock_then_day(small: pl.DataFrame, tmp_path: Path) 
     np.testing.assert_array_equal(prices.starts, [0, 28, 58, 88])
     assert prices.sector_names == ("sector 0", "sector 2")
     assert prices.alive_R.all()
-    assert prices.clamped == 0
+    assert prices.report["widened"] == 0
 
 
 def test_a_directory_of_files_is_one_table(small: pl.DataFrame, tmp_path: Path) -> None:
     for part in range(2):
         small.filter(pl.col("day") % 2 == part).write_parquet(tmp_path / f"{part}.parquet")
-    assert len(read_prices(tmp_path, None, silent).day_R) == small.height
+    assert len(read_prices(tmp_path, DataConfig(), silent).day_R) == small.height
 
 
 def test_dates_as_text_and_codes_as_numbers_are_taken(small: pl.DataFrame, tmp_path: Path) -> None:
@@ -79,7 +81,7 @@ def test_high_and_low_are_widened_and_counted(small: pl.DataFrame, tmp_path: Pat
     high = pl.when(at("S2", 4)).then(pl.col("low") * 0.9).otherwise(pl.col("high"))
     low = pl.when(at("S3", 9)).then(pl.col("high") * 2).otherwise(pl.col("low"))
     prices = read(small.with_columns(high=high, low=low), tmp_path)
-    assert prices.clamped == 2
+    assert prices.report["widened"] == 2
     assert (prices.high_R >= np.maximum(prices.open_R, prices.close_R)).all()
     assert (prices.low_R <= np.minimum(prices.open_R, prices.close_R)).all()
 
@@ -137,5 +139,5 @@ def test_unreadable_input_is_one_line(small: pl.DataFrame, tmp_path: Path) -> No
     (tmp_path / "no.parquet").write_text("not parquet")
     for path in (tmp_path / "no.parquet", tmp_path / "absent.parquet"):
         with pytest.raises(DataError, match="cannot be read") as caught:
-            read_prices(path, None, silent)
+            read_prices(path, DataConfig(), silent)
         assert "\n" not in str(caught.value)
