@@ -40,8 +40,8 @@ the day if volume is adjusted by splits as the close is, but for later dividends
 
 **Unknown days.** Where open, high and low are unknown, or nothing was traded (for `v`), a window
 passes over the day as long as four fifths of it are known: means, deviations and correlations are
-over the known rows (both, of two series), a sum is w times the mean. The highest high and lowest low
-of a window take the close of a day whose range is unknown. A feature of the day itself is null there.
+over the known rows (of both series, if two), a sum is w times the mean. The highest high and lowest
+low of a window take the close of a day whose range is unknown. A feature of that day alone is null.
 
 The universe is the rows where the universe column is true, or all rows. Market and sector means are
 over it. A percentile is that among the universe's stocks; a stock outside it gets the percentile of

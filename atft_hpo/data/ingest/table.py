@@ -5,6 +5,7 @@ alive, close, targets, …) in one pass and leaves the features to `feature_colu
 `DataError` that names file, column, date and count.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ from atft_hpo.data.ingest.tidy_files import (
 from atft_hpo.errors import DataError
 
 ORACLE_PREFIX = "oracle__"
+REPORT_KEY = b"atft_hpo.input"
+"""In the metadata of a Parquet file: what `build_features` says of its own input, as JSON."""
 _TARGET = re.compile(r"target_(\d+)d")
 _NUMBERS = ("close", "return_1d", "traded_value")
 _FLAGS = ("alive", "tradable")
@@ -55,6 +58,8 @@ class Table:
     """Those of sector, alive, tradable, close, return_1d, traded_value that are there."""
     ignored: tuple[str, ...]
     """Columns that are neither numeric nor known; reported in the manifest."""
+    report: dict[str, Any]
+    """What `build_features` says of the prices the table was built from; else empty."""
 
     def batches(self, columns: list[str]) -> Iterator[tuple[Path, pa.RecordBatch]]:
         """Record batches of at most BATCH_ROWS rows, file after file, always in the same order.
@@ -153,7 +158,8 @@ def _classify(files: tuple[Path, ...], schema: pa.Schema, horizons: tuple[int, .
         raise DataError(f"{files[0]}: no numeric feature column; found {', '.join(names)}")
     oracle = [n.removeprefix(ORACLE_PREFIX) for n in names if n.startswith(ORACLE_PREFIX)]
     optional = frozenset({"sector", *_FLAGS, *_NUMBERS} & set(names))
-    return Table(files, tuple(features), targets, tuple(oracle), optional, tuple(ignored))
+    report = json.loads((schema.metadata or {}).get(REPORT_KEY, b"{}"))
+    return Table(files, tuple(features), targets, tuple(oracle), optional, tuple(ignored), report)
 
 
 def _index(

@@ -105,6 +105,7 @@ def _write_market(
         "closes_not_positive": int((close_R <= 0).sum()),
         "infinite_numbers": infinite,
         "ignored_columns": sorted(table.ignored),
+        "input": table.report,
     }
 
 

@@ -53,6 +53,7 @@ VOLATILITY = [
                             h.overnight_square.sum(w) + h.intraday_square.sum(w)), least=20),
 ]  # fmt: skip
 
+
 def _rows_since_high(h: History, w: int) -> Array:
     return h.spread.where_known(h.top.rows_since_max(w), w) / w
 

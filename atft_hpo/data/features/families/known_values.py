@@ -56,12 +56,13 @@ class KnownValues:
         rows = np.union1d(self.with_gaps, other.with_gaps)
         if not len(rows):
             return rows
-        return rows[(self._of_rows(rows) != other._of_rows(rows)).any(axis=1)]
+        apart_R = (self._of_rows(rows) != other._of_rows(rows)).any(axis=1)
+        return np.asarray(rows[apart_R])
 
     def counts(self, w: int) -> Array:
         """[G, T] known values among the last w columns, of rows with gaps."""
-        count_GT = self._ends_GT[:, 1:].copy()
-        count_GT[:, w:] -= self._ends_GT[:, 1:-w]
+        count_GT = self._counted[:, 1:].copy()
+        count_GT[:, w:] -= self._counted[:, 1:-w]
         return count_GT
 
     def masked(self, statistic_NT: Array, w: int, share: float = LEAST_KNOWN) -> Array:
@@ -108,11 +109,11 @@ class KnownValues:
         return np.flatnonzero(self.first_N > self._least)
 
     @cached_property
-    def _ends_GT(self) -> Array:
+    def _counted(self) -> Array:
         """[G, T + 1] known values before each column."""
-        ends_GT = np.zeros((len(self.known_GT), self.columns + 1))
-        np.cumsum(self.known_GT, axis=1, out=ends_GT[:, 1:])
-        return ends_GT
+        counted_GT = np.zeros((len(self.known_GT), self.columns + 1))
+        np.cumsum(self.known_GT, axis=1, out=counted_GT[:, 1:])
+        return counted_GT
 
 
 class Prefix:

@@ -159,7 +159,8 @@ class Trailing:
         if self.x.shape[1] == 0:
             return np.zeros((len(self.x), 1))
         place = np.minimum(self._known.first_N, self.x.shape[1] - 1)
-        return np.nan_to_num(self.x[np.arange(len(self.x)), place][:, None], nan=0.0)
+        first_N = self.x[np.arange(len(self.x)), place]
+        return np.asarray(np.nan_to_num(first_N[:, None], nan=0.0))
 
     @cached_property
     def _centred(self) -> Array:
@@ -224,7 +225,8 @@ class Trailing:
 
         def pair() -> tuple[Trailing, Trailing]:
             unknown = np.isnan(self.x[rows]) | np.isnan(other.x[rows])
-            return tuple(Trailing(np.where(unknown, np.nan, s.x[rows])) for s in (self, other))
+            mine, others = (np.where(unknown, np.nan, s.x[rows]) for s in (self, other))
+            return Trailing(mine), Trailing(others)
 
         return (rows, *self._keep(("pair", id(other)), pair))
 

@@ -6,8 +6,8 @@
 
 Prices are multiplied by adj_close / close where there is an adjusted close, else by what later
 splits make of a raw one. Volume is divided by later splits, never by dividends. The traded value is
-the table's own, else raw close × raw volume. Only money is free of the future as it stands: adjusted
-prices and volumes have a scale that later splits and dividends decide, so features use ratios.
+the table's own, else raw close × raw volume. Money alone is free of the future as it stands: the
+scale of adjusted prices and volumes is decided by later splits and dividends; features use ratios.
 
 Expected is a volume that counts shares as its close does: raw with raw, adjusted with adjusted. The
 splits themselves tell whether a table does otherwise; see `volume_unit`.

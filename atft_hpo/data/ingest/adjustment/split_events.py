@@ -46,7 +46,6 @@ def splits_in_factor(factor_R: Floats, close_R: Floats, starts: NDArray[np.int64
     jump_R = np.zeros(len(factor_R))
     jump_R[1:] = np.diff(np.log(factor_R))
     jump_R[starts[:-1]] = 0.0
-    # The nearest ratio may be below the jump by its dividend, or above by rounding.
     row_C = np.flatnonzero(np.abs(jump_R) > _LOG_RATIOS[_LOG_RATIOS > 0][0] - 2 * _TOLERANCE)
     if not len(row_C):
         return ratio_R
@@ -116,14 +115,14 @@ def share_factor(ratio_R: Floats, starts: NDArray[np.int64]) -> Floats:
     """
     log_R = np.cumsum(np.log(ratio_R))
     last_R = np.repeat(log_R[starts[1:] - 1], np.diff(starts))
-    return np.exp(log_R - last_R)
+    return np.asarray(np.exp(log_R - last_R))
 
 
 def _nearest(log_C: Floats) -> Floats:
-    """[C] logarithm of the ratio nearest to each jump that is not above it by more than slack."""
+    """[C] logarithm of the ratio nearest to each jump."""
     place_C = np.clip(np.searchsorted(_LOG_RATIOS, log_C), 1, len(_LOG_RATIOS) - 1)
     below_C, above_C = _LOG_RATIOS[place_C - 1], _LOG_RATIOS[place_C]
-    return np.where(log_C - below_C < above_C - log_C, below_C, above_C)
+    return np.asarray(np.where(log_C - below_C < above_C - log_C, below_C, above_C))
 
 
 def _rounding(factor_R: Floats, close_R: Floats, row_C: NDArray[np.int64]) -> Floats:

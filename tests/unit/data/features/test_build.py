@@ -191,7 +191,9 @@ def test_progress_tells_what_was_mended(prices: pl.DataFrame, tmp_path: Path) ->
     broken.write_parquet(tmp_path / "prices.parquet")
     told: list[str] = []
     out = tmp_path / "out"
-    build_features(tmp_path / "prices.parquet", out, DataConfig(features=FeaturesConfig(limit=5)), told.append)
+    build_features(
+        tmp_path / "prices.parquet", out, DataConfig(features=FeaturesConfig(limit=5)), told.append
+    )
     assert any("8 rows had open or close outside" in line for line in told)
     assert told[-1] == "features: piece 1 of 1"
 
@@ -204,8 +206,11 @@ def test_an_existing_output_is_not_touched(prices: pl.DataFrame, tmp_path: Path)
 
 def test_a_wrong_family_is_told_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'range'"):
-        config = DataConfig(features=FeaturesConfig(families=("rage",)))
-        build_features(tmp_path / "absent", tmp_path / "out", config)
+        build_features(
+            tmp_path / "absent",
+            tmp_path / "out",
+            DataConfig(features=FeaturesConfig(families=("rage",))),
+        )
 
 
 def test_a_full_disk_leaves_nothing_behind(
@@ -217,6 +222,9 @@ def test_a_full_disk_leaves_nothing_behind(
     prices.write_parquet(tmp_path / "prices.parquet")
     monkeypatch.setattr(features_module.pq, "write_table", full)
     with pytest.raises(VolumeError, match="No space left on device"):
-        config = DataConfig(features=FeaturesConfig(limit=5))
-        build_features(tmp_path / "prices.parquet", tmp_path / "out", config)
+        build_features(
+            tmp_path / "prices.parquet",
+            tmp_path / "out",
+            DataConfig(features=FeaturesConfig(limit=5)),
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["prices.parquet"]
