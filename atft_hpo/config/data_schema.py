@@ -11,13 +11,15 @@ from atft_hpo.config.section import Count, Positive, Section, Share
 
 ColumnMeaning = Literal[
     "date", "code", "open", "high", "low", "close", "volume", "adj_close", "adj_open", "adj_high",
-    "adj_low", "adj_volume", "traded_value", "split_factor", "dividend", "sector", "alive",
+    "adj_low", "adj_volume", "traded_value", "split_factor", "sector", "alive",
     "tradable", "return_1d",
 ]  # fmt: skip
 """What a column of an input table may be; its spellings are in `data/ingest/column_names.py`."""
 _DATE_FORMATS = {
     "month_first", "day_first", "year_first", "unix_s", "unix_ms", "unix_us", "unix_ns",
 }  # fmt: skip
+VolumeAdjustment = Literal["auto", "none", "split"]
+"""See `DataConfig.volume_adjustment`."""
 
 
 class SyntheticConfig(Section):
@@ -84,6 +86,12 @@ class DataConfig(Section):
     `day_first`, `year_first`, `unix_s` (`_ms`, `_us`, `_ns`), or a strptime format (%d.%m.%Y)."""
     max_repaired_share: Share = 0.05
     """Share of rows that may be mended or left out for one reason; more is an error."""
+    volume_adjustment: VolumeAdjustment = "auto"
+    """In which shares the prices' column `volume` counts. `none`: those of the day, as traded: a
+    2:1 split doubles it. `split`: those after all the table's splits (dividends do not matter).
+    `auto`: as the column `close` does (raw with raw, adjusted with adjusted), unless the volumes
+    around the table's splits say otherwise. Used where an adjusted close or a column of splits
+    tells of splits; what was found is printed, and kept in the panel's manifest."""
     horizons_days: tuple[Count, ...] = (1, 5, 10, 20)
     """Forecast horizons in trading days, ascending; must begin with 1 (the portfolio needs it)."""
     delay_days: Annotated[int, Field(ge=0)] = 1

@@ -38,11 +38,51 @@ def ranks_in_order(ascending: Floats) -> NDArray[np.float32]:
     return ranks.reshape(ascending.shape)
 
 
-def _ranks_with_ties(ascending: Floats, places: NDArray[np.float32]) -> NDArray[np.float32]:
+def shares_below(values: Floats, member: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Percentiles among the members of each row: (members below + ½ members equal) / members.
+
+    That is `scipy.stats.percentileofscore(kind="mean")` / 100, along the last axis of [rows, n].
+    For a member, which is equal to itself, it is (rank − ½) / members. NaN takes no part and stays
+    NaN, as does all of a row without a member.
+    """
+    order, ascending = sorted_with_places(values)
+    places = _in_all(order)
+    inside = (member & ~np.isnan(values)).ravel()[places]
+    up_to = np.cumsum(inside, axis=1, dtype=np.float32)
+    twice = up_to + (up_to - inside)
+    tied = (ascending[:, 1:] == ascending[:, :-1]).any(axis=1)
+    if tied.any():
+        twice[tied] = _twice_with_ties(ascending[tied], up_to[tied], inside[tied])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        twice /= 2 * up_to[:, -1:]
+    twice[np.isnan(ascending)] = np.nan
+    shares = np.empty(values.shape, dtype=np.float32)
+    shares.ravel()[places] = twice
+    return shares
+
+
+def _twice_with_ties(
+    ascending: Floats, up_to: NDArray[np.float32], inside: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Members up to the end of each tie and members before its beginning, added."""
+    first_of_tie, last_of_tie = _ties(ascending)
+    before = np.maximum.accumulate(np.where(first_of_tie, up_to - inside, 0), axis=1)
+    backwards = np.where(last_of_tie, up_to, np.inf)[:, ::-1]
+    last = np.minimum.accumulate(backwards, axis=1)[:, ::-1]
+    return np.asarray(before + last, dtype=np.float32)
+
+
+def _ties(ascending: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Where a run of equal values begins, and where it ends."""
     first_of_tie = np.ones(ascending.shape, dtype=bool)
     first_of_tie[:, 1:] = ascending[:, 1:] != ascending[:, :-1]
     last_of_tie = np.ones(ascending.shape, dtype=bool)
     last_of_tie[:, :-1] = first_of_tie[:, 1:]
+    return first_of_tie, last_of_tie
+
+
+def _ranks_with_ties(ascending: Floats, places: NDArray[np.float32]) -> NDArray[np.float32]:
+    first_of_tie, last_of_tie = _ties(ascending)
     first = np.maximum.accumulate(np.where(first_of_tie, places, 0), axis=-1)
     backwards = np.where(last_of_tie, places, len(places))[:, ::-1]
     last = np.minimum.accumulate(backwards, axis=-1)[:, ::-1]

@@ -22,7 +22,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import pairwise
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,10 @@ from atft_hpo.data.features.catalogue import FeatureDoc, catalogue
 from atft_hpo.data.features.cross_section import CrossSection
 from atft_hpo.data.features.families import features_of
 from atft_hpo.data.features.families.kind import Feature
-from atft_hpo.data.features.families.price_history import Block, History
+from atft_hpo.data.features.pieces import history_of, pieces, rows_of
+from atft_hpo.data.features.withheld_factors import withhold_latest
 from atft_hpo.data.ingest.prices import Prices, read_prices
 from atft_hpo.data.ingest.table import REPORT_KEY
-from atft_hpo.data.suspicious.findings import SuspiciousPrices
 from atft_hpo.data.suspicious.table_findings import REPORTED_AS, found_in_prices
 from atft_hpo.errors import DataError, VolumeError
 from atft_hpo.progress import Progress, silent
@@ -76,9 +76,11 @@ def build_features(
     prices = read_prices(source, config, progress)
     found, suspicious_R = found_in_prices(prices, progress)
     features = features_of(config.features, bool(prices.sector_names))
-    builder = _Builder(prices, features, found, suspicious_R)
     if not prices.sector_names:
         progress("no sector column: features relative to the sector are left out")
+    report = prices.report | _withheld(prices, features, progress)
+    report |= {REPORTED_AS: found.model_dump(mode="json")}
+    builder = _Builder(prices, features, suspicious_R, report)
     with _staged(out) as stage, ThreadPoolExecutor(threads or min(os.cpu_count() or 1, 8)) as pool:
         builder.rank(pool)
         pieces = builder.pieces
@@ -86,6 +88,19 @@ def build_features(
         for done, _ in enumerate(written, start=1):
             progress(f"features: piece {done} of {len(pieces)}")
     return out
+
+
+def _withheld(prices: Prices, features: Sequence[Feature], progress: Progress) -> dict[str, Any]:
+    """For the report: which features' rankings the latest splits and dividends change."""
+    found = withhold_latest(prices, features)
+    if found is None:
+        return {"withheld_factors": None}
+    changed = f"{len(found.shifts)} of {len(features)}" if found.shifts else "no"
+    progress(
+        f"splits and dividends since {found.since} withheld, which rescale {found.stocks:,} "
+        f"stocks: {changed} features rank stocks differently before"
+    )
+    return {"withheld_factors": asdict(found)}
 
 
 def _part(number: int) -> str:
@@ -99,13 +114,14 @@ class _Builder:
         self,
         prices: Prices,
         features: Sequence[Feature],
-        found: SuspiciousPrices,
         suspicious_R: NDArray[np.bool_],
+        report: dict[str, Any],
     ) -> None:
-        self.pieces = list(_pieces(np.diff(prices.starts)))
+        self.pieces = list(pieces(np.diff(prices.starts), _PIECE_CELLS))
         self._prices = prices
         self._features = features
-        self._found, self._suspicious_R = found, suspicious_R
+        self._suspicious_R = suspicious_R
+        self._metadata = {REPORT_KEY: json.dumps(report)}
         self._benchmarks: Benchmarks = benchmarks(prices)
         self._ranks: dict[str, _Floats] = {}
 
@@ -115,10 +131,11 @@ class _Builder:
         self._ranks = {f.name: np.empty(len(self._prices.day_R), np.float32) for f in ranked}
 
         def quantities(piece: range) -> None:
-            history = self._history(piece)
+            history = history_of(self._prices, self._benchmarks, piece)
             for feature in ranked:
                 rows = slice(self._prices.starts[piece.start], self._prices.starts[piece.stop])
-                self._ranks[feature.name][rows] = self._rows(piece, feature.compute(history))
+                values = rows_of(self._prices, piece, feature.compute(history))
+                self._ranks[feature.name][rows] = values
 
         list(pool.map(quantities, self.pieces))
         universe = CrossSection(self._prices)
@@ -126,67 +143,21 @@ class _Builder:
 
     def write(self, piece: range, path: Path) -> None:
         """Write the table of a piece of stocks."""
-        prices, history = self._prices, self._history(piece)
+        prices = self._prices
+        history = history_of(prices, self._benchmarks, piece)
         rows = slice(prices.starts[piece.start], prices.starts[piece.stop])
         columns = _key_columns(prices, self._suspicious_R, piece, rows)
         for feature in self._features:
             if feature.kind.ranked:
                 values = self._ranks[feature.name][rows]
             else:
-                values = self._rows(piece, feature.compute(history))
+                values = rows_of(prices, piece, feature.compute(history))
             columns[feature.name] = _finite(values)
         texts = [name for name in ("code", "sector") if name in columns]
-        report = prices.report | {REPORTED_AS: self._found.model_dump(mode="json")}
-        table = pa.table(columns).replace_schema_metadata({REPORT_KEY: json.dumps(report)})
+        table = pa.table(columns).replace_schema_metadata(self._metadata)
         pq.write_table(
             table, path, compression="none", use_dictionary=texts, write_statistics=False
         )
-
-    def _history(self, piece: range) -> History:
-        prices = self._prices
-        return History(
-            Block(
-                open_NT=self._block(piece, prices.open_R),
-                high_NT=self._block(piece, prices.high_R),
-                low_NT=self._block(piece, prices.low_R),
-                close_NT=self._block(piece, prices.close_R),
-                volume_NT=self._block(piece, prices.volume_R),
-                day_NT=self._block(piece, prices.day_R, -1),
-                dates=prices.dates,
-                market_NT=self._block(piece, self._benchmarks.market_R),
-                sector_NT=self._block(piece, self._benchmarks.sector_R),
-            )
-        )
-
-    def _block(self, piece: range, value_R: NDArray[Any], empty: float = np.nan) -> NDArray[Any]:
-        """[N, T] own rows of each stock of the piece, `empty` after the last."""
-        starts = self._prices.starts[piece.start : piece.stop + 1]
-        longest = int(np.diff(starts).max())
-        out_NT = np.full((len(piece), longest), empty, dtype=value_R.dtype)
-        for n, (start, stop) in enumerate(pairwise(starts)):
-            out_NT[n, : stop - start] = value_R[start:stop]
-        return out_NT
-
-    def _rows(self, piece: range, x_NT: NDArray[np.float64]) -> _Floats:
-        """The values at the stocks' rows, one after another."""
-        lengths = np.diff(self._prices.starts[piece.start : piece.stop + 1])
-        value_R = np.empty(lengths.sum(), np.float32)
-        stops = np.cumsum(lengths)
-        with np.errstate(over="ignore"):
-            for n, (stop, length) in enumerate(zip(stops, lengths, strict=True)):
-                value_R[stop - length : stop] = x_NT[n, :length]
-        return value_R
-
-
-def _pieces(lengths: NDArray[np.int64]) -> Iterator[range]:
-    """Ranges of stocks whose padded block stays within _PIECE_CELLS (one stock at least)."""
-    start, longest = 0, 0
-    for stock, length in enumerate(lengths):
-        longest = max(longest, int(length))
-        if stock > start and (stock + 1 - start) * longest > _PIECE_CELLS:
-            yield range(start, stock)
-            start, longest = stock, int(length)
-    yield range(start, len(lengths))
 
 
 def _key_columns(

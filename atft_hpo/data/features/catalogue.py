@@ -20,7 +20,9 @@ panel store does that, per day.
 
 | symbol | meaning |
 | --- | --- |
-| `C`, `V` | adjusted close, volume |
+| `C`, `V` | adjusted close; volume, in one unit of shares through a stock's rows |
+| `M` | traded value of the day: the table's own, else raw close × raw volume |
+| `v` | `ln V`; unknown on a day without a trade |
 | `o`, `h`, `l`, `c` | logarithms of the adjusted prices |
 | `r` | `c[t] − c[t−1]`; without index, everything is at day t |
 | `overnight`, `intraday` | `o[t] − c[t−1]`, `c − o` |
@@ -30,9 +32,20 @@ panel store does that, per day.
 | `σ₂₀` | `std₂₀ r` |
 | † | only with a sector column |
 
-Multiplying a stock's whole price history by a number changes no feature but
-`liquidity__log_dollar_volume_*`. The universe is the rows where the universe column is true, or
-all rows.
+**Later splits and dividends** decide the scale of adjusted prices and of adjusted volume, so no
+feature moves with it: multiplying a stock's whole price history by a number, or dividing its whole
+history of volume by another, changes none. Money is the traded value of the day. Where a table has
+an adjusted close only, and no traded value, close × volume is the best known: it is the money of
+the day if volume is adjusted by splits as the close is, but for later dividends, which are in it.
+
+**Unknown days.** Where open, high and low are unknown, or nothing was traded (for `v`), a window
+passes over the day as long as four fifths of it are known: means, deviations and correlations are
+over the known rows (of both series, if two), a sum is w times the mean. The highest high and lowest
+low of a window take the close of a day whose range is unknown. A feature of that day alone is null.
+
+The universe is the rows where the universe column is true, or all rows. Market and sector means are
+over it. A percentile is that among the universe's stocks; a stock outside it gets the percentile of
+a member with the same value.
 """
 
 

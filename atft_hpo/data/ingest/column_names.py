@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from atft_hpo.config.toml import nearest
+from atft_hpo.data.ingest.adjustment.split_events import Convention
 from atft_hpo.errors import DataError
 
 _SPELLINGS = {
@@ -41,7 +42,6 @@ _SPELLINGS = {
     " amount, turnover_amount, traded_amount, tot_trd_val, 売買代金",
     "split_factor": "split_factor, stock_splits, split, splits, split_ratio, split_coefficient,"
     " adjustment_factor, adj_factor, cfacpr, cumulative_adjustment_factor",
-    "dividend": "dividend, dividends, dividend_amount, div_cash, cash_dividend, divamt",
     "sector": "sector, gics, gics_sector, gics_sector_name, gics_sector_code, sector33_code,"
     " sector17_code, sector33_code_name, sector17_code_name, sector_name, sector_code, s33, s33nm,"
     " gsector, 業種, 33業種区分, 33業種コード",
@@ -60,7 +60,7 @@ _WEAKER = {
     "traded_value": "va",
     "sector": "industry, industry_group, gics_industry_group, industry_name, gics_industry",
 }
-SPLIT_CONVENTIONS = {
+SPLIT_CONVENTIONS: dict[str, Convention] = {
     "splitfactor": "shares", "stocksplits": "shares", "split": "shares", "splits": "shares",
     "splitratio": "shares", "splitcoefficient": "shares",
     "adjustmentfactor": "price", "adjfactor": "price",

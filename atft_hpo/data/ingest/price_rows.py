@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atft_hpo.config.data_schema import DataConfig
+from atft_hpo.data.ingest.adjustment.split_events import Convention
 from atft_hpo.data.ingest.column_names import SPLIT_CONVENTIONS, key_of
 from atft_hpo.data.ingest.files.table_files import left_out, no_rows
 from atft_hpo.data.ingest.row_keys import RowKeys
@@ -34,7 +35,7 @@ from atft_hpo.progress import Progress
 PRICE_COLUMNS = ("open", "high", "low", "close")
 REQUIRED_COLUMNS = ("date", "code", *PRICE_COLUMNS, "volume")
 _ADJUSTED = tuple(f"adj_{name}" for name in (*PRICE_COLUMNS, "volume"))
-_MORE = ("traded_value", "split_factor", "dividend")
+_MORE = ("traded_value", "split_factor")
 _UNIVERSE = "universe"
 _Floats = NDArray[np.float64]
 
@@ -57,7 +58,7 @@ class PriceRows:
     stock_R: NDArray[np.int32]
     numbers: dict[str, _Floats]
     """open, high, low, close, volume, and what else the table has: adj_close, adj_volume,
-    traded_value, split_factor, dividend."""
+    traded_value, split_factor."""
     columns: dict[str, str]
     """Meaning → column of the input."""
     alive_R: NDArray[np.bool_]
@@ -69,7 +70,7 @@ class PriceRows:
     """Columns and files that nothing was taken from."""
 
     @property
-    def split_convention(self) -> str | None:
+    def split_convention(self) -> Convention | None:
         """What `split_factor` counts (`column_names.SPLIT_CONVENTIONS`); None where unknown."""
         return SPLIT_CONVENTIONS.get(key_of(self.columns.get("split_factor", "")))
 

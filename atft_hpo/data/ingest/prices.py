@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atft_hpo.config.data_schema import DataConfig
+from atft_hpo.data.ingest.adjustment.adjusted_prices import RawPrices, adjust
 from atft_hpo.data.ingest.price_rows import PRICE_COLUMNS, PriceRows, read_price_rows
 from atft_hpo.data.ingest.repairs import (
     KINDS,
@@ -48,9 +49,9 @@ class Prices:
     low_R: _Floats
     close_R: _Floats
     volume_R: _Floats
-    """0 where nothing was traded."""
+    """In shares of the stock's last row, as far as splits are known; 0 where nothing was traded."""
     traded_value_R: _Floats
-    """The day's money: close before adjustment times volume."""
+    """The day's money, of which no later day knows."""
     alive_R: NDArray[np.bool_]
     """In the universe that day."""
     tradable_R: NDArray[np.bool_]
@@ -60,45 +61,12 @@ class Prices:
     sector_R: NDArray[np.int32]
     """Indices into `sector_names`; -1 where there is none."""
     report: dict[str, Any]
-    """For the manifest: `columns` taken for what, `unused` ones, rows `repaired` by kind."""
-
-
-@dataclass(frozen=True)
-class RawPrices:
-    """What the columns say, repaired but not adjusted; R rows sorted by stock, then day."""
-
-    starts: NDArray[np.int64]
-    """[N + 1] first row of each stock, then R."""
-    day_R: NDArray[np.int32]
-    open_R: _Floats
-    """NaN where the range is unknown, as high and low."""
-    high_R: _Floats
-    low_R: _Floats
-    close_R: _Floats
-    volume_R: _Floats
-    """0 where nothing was traded; raw or adjusted, as the table has it."""
-    adj_close_R: _Floats | None
-    """None where the table has none; the prices may then be adjusted already."""
-    adj_volume_R: _Floats | None
-    traded_value_R: _Floats | None
-    """The day's money as the table has it; NaN where absent."""
-    split_factor_R: _Floats | None
-    """NaN where absent."""
-    split_convention: str | None
-    """What `split_factor_R` counts: see `column_names.SPLIT_CONVENTIONS`."""
-    dividend_R: _Floats | None
-
-
-@dataclass(frozen=True)
-class AdjustedPrices:
-    """Prices of which returns can be formed, and the day's money."""
-
-    open_R: _Floats
-    high_R: _Floats
-    low_R: _Floats
-    close_R: _Floats
-    volume_R: _Floats
-    traded_value_R: _Floats
+    """For the manifest: `columns` taken for what, `unused` ones, rows `repaired` by kind, and how
+    prices and volume were adjusted."""
+    price_factor_R: _Floats | None = None
+    """Adjusted over given prices, which later splits and dividends decide; None: not adjusted."""
+    share_factor_R: _Floats | None = None
+    """Shares of the stock's last row are the day's over this; None without a known split."""
 
 
 def read_prices(source: Path, config: DataConfig, progress: Progress) -> Prices:
@@ -119,7 +87,7 @@ def read_prices(source: Path, config: DataConfig, progress: Progress) -> Prices:
     counts |= mend(rows.numbers)
     refuse_too_many(given, counts, config.max_repaired_share)
     starts = np.searchsorted(rows.stock_R, np.arange(len(rows.codes) + 1))
-    adjusted = _adjusted(_raw(rows, starts))
+    adjusted = adjust(_raw(rows, starts), config.volume_adjustment, progress)
     locked_R = limit_locked(one_price_R, adjusted.close_R, starts)
     counts["limit_locked"] = int((locked_R & (adjusted.volume_R > 0)).sum())
     counts = {kind: counts[kind] for kind in KINDS if counts[kind]}
@@ -141,7 +109,14 @@ def read_prices(source: Path, config: DataConfig, progress: Progress) -> Prices:
         tradable_R=(adjusted.volume_R > 0) & ~locked_R,
         sector_names=rows.sector_names,
         sector_R=rows.sector_R,
-        report={"columns": rows.columns, "unused": list(rows.unused), "repaired": counts},
+        report={
+            "columns": rows.columns,
+            "unused": list(rows.unused),
+            "repaired": counts,
+            "adjustment": adjusted.report,
+        },
+        price_factor_R=adjusted.price_factor_R,
+        share_factor_R=adjusted.share_factor_R,
     )
 
 
@@ -176,7 +151,6 @@ def _raw(rows: PriceRows, starts: NDArray[np.int64]) -> RawPrices:
     numbers = rows.numbers
     return RawPrices(
         starts=starts,
-        day_R=rows.day_R,
         open_R=numbers["open"],
         high_R=numbers["high"],
         low_R=numbers["low"],
@@ -187,19 +161,4 @@ def _raw(rows: PriceRows, starts: NDArray[np.int64]) -> RawPrices:
         traded_value_R=numbers.get("traded_value"),
         split_factor_R=numbers.get("split_factor"),
         split_convention=rows.split_convention,
-        dividend_R=numbers.get("dividend"),
-    )
-
-
-def _adjusted(raw: RawPrices) -> AdjustedPrices:
-    """All prices times adj_close / close, where there is an adjusted close."""
-    value_R = raw.close_R * raw.volume_R
-    factor_R: _Floats | float = 1.0 if raw.adj_close_R is None else raw.adj_close_R / raw.close_R
-    return AdjustedPrices(
-        open_R=raw.open_R * factor_R,
-        high_R=raw.high_R * factor_R,
-        low_R=raw.low_R * factor_R,
-        close_R=raw.close_R * factor_R,
-        volume_R=raw.volume_R,
-        traded_value_R=value_R,
     )

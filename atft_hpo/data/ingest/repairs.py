@@ -45,8 +45,6 @@ def refuse_impossible(rows: PriceRows) -> None:
         DataError: names column, count and an example.
     """
     for name, values in rows.numbers.items():
-        if name == "dividend":
-            continue
         wrong = np.isinf(values) | (values < 0)
         if count := int(np.count_nonzero(wrong)):
             row = int(wrong.argmax())

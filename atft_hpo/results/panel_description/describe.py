@@ -7,9 +7,15 @@ Only days of the train and validation ranges are read. The alarm is a screen, no
 daily features on equities reach a mean RankIC of .04 at most, so more than .06 with |t| > 5 is a
 leak until explained. Nor is silence a proof of innocence: weak leaks pass, such as a share of the
 full-period maximum in a market that falls throughout, where the maximum lies in the past.
+
+A second alarm needs no returns: a feature built from prices (`data.source = "ohlcv"`, or a table
+of `panel features`) whose ranking of stocks changes when the latest splits and dividends are
+withheld knows of them (`features.withheld_factors`). Of a table that came with its features this
+cannot be told: a step in a feature at a later split looks like any other step, without the prices
+as they were quoted on the day.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +30,9 @@ from atft_hpo.results.panel_description.feature_ic import daily_rank_ic, t_stati
 
 LEAK_RANK_IC = 0.06
 LEAK_T = 5.0
+LEAK_SHIFT = 1e-4
+"""Of a percentile: a hundred times what rounding does. The last year's dividends alone move a
+feature of adjusted prices by .005 to .01 on large US stocks."""
 
 
 class _Record(BaseModel):
@@ -52,11 +61,24 @@ class FeatureStatistics(_Record):
     """Mean daily Spearman correlation with the h-day return (see `PanelDescription.residual`)."""
     t: float
     """t-statistic of the mean (`evaluation.mean_error`)."""
+    adjustment_shift: float | None
+    """Mean |change of a stock's percentile| when the latest splits and dividends are withheld;
+    None where they are not known."""
+
+    @property
+    def foretells(self) -> bool:
+        """Whether its correlation with returns is beyond what is honest."""
+        return abs(self.rank_ic) > LEAK_RANK_IC and abs(self.t) > LEAK_T
+
+    @property
+    def knows_adjustment(self) -> bool:
+        """Whether later splits and dividends change how it ranks stocks."""
+        return (self.adjustment_shift or 0.0) > LEAK_SHIFT
 
     @property
     def leak(self) -> bool:
-        """Whether the alarm rings."""
-        return abs(self.rank_ic) > LEAK_RANK_IC and abs(self.t) > LEAK_T
+        """Whether an alarm rings."""
+        return self.foretells or self.knows_adjustment
 
 
 class PanelDescription(_Record):
@@ -86,6 +108,10 @@ class PanelDescription(_Record):
     """On all days of the table, later ones too: nothing is chosen by them. None without closes."""
     suspicious_labels: Literal["keep", "mask_label"]
     """What the panel was built to do with labels over untrusted returns."""
+    adjustment: dict[str, Any] | None
+    """How prices and volume were adjusted; None for a table that came with its features."""
+    factors_withheld_since: str | None
+    """First day whose splits and dividends were withheld for the second alarm; None: no test."""
 
     @property
     def leaks(self) -> list[FeatureStatistics]:
@@ -123,7 +149,14 @@ def describe(panel: Panel, split: SplitConfig | None = None) -> PanelDescription
         dropped_columns=manifest.report["dropped_columns"],
         suspicious_prices=manifest.report["suspicious_prices"],
         suspicious_labels=manifest.config["suspicious_prices"],
+        adjustment=manifest.report["input"].get("adjustment"),
+        factors_withheld_since=_withheld(panel).get("since"),
     )
+
+
+def _withheld(panel: Panel) -> dict[str, Any]:
+    """What `features.withheld_factors` found; empty where it could not look."""
+    return panel.manifest.report["input"].get("withheld_factors") or {}
 
 
 def _days(ranges: Split) -> NDArray[np.int64]:
@@ -153,6 +186,7 @@ def _label(
 def _features(panel: Panel, rank_ic_DFQ: NDArray[np.float64]) -> tuple[FeatureStatistics, ...]:
     manifest = panel.manifest
     missing = manifest.report["missing_shares"]
+    shifts: dict[str, float] | None = _withheld(panel).get("shifts")
     t_FQ = np.column_stack(
         [
             t_statistics(rank_ic_DFQ[..., q], manifest.horizons_days[q])
@@ -171,6 +205,7 @@ def _features(panel: Panel, rank_ic_DFQ: NDArray[np.float64]) -> tuple[FeatureSt
             horizon_days=manifest.horizons_days[q],
             rank_ic=float(mean_FQ[f, q]),
             t=float(t_FQ[f, q]),
+            adjustment_shift=None if shifts is None else shifts.get(spec.name, 0.0),
         )
         for f, (spec, q) in enumerate(zip(manifest.features, best_F, strict=True))
     ]

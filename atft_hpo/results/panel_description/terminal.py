@@ -7,6 +7,7 @@ from rich.text import Text
 from atft_hpo.results.console import number_columns
 from atft_hpo.results.panel_description.describe import (
     LEAK_RANK_IC,
+    LEAK_SHIFT,
     LEAK_T,
     FeatureStatistics,
     PanelDescription,
@@ -39,6 +40,11 @@ def _facts(description: PanelDescription) -> Table:
         "features": f"{len(description.features)}: {families}",
         "dropped": ", ".join(description.dropped_columns) or "none",
     }
+    if (found := description.adjustment) is not None:
+        rows["adjustment"] = (
+            f"close {found['close']}, volume {found['volume']}, {found['splits']:,} splits; "
+            f"traded value: {found['traded_value']}"
+        )
     for name, value in rows.items():
         table.add_row(name, Text(value))
     return table
@@ -78,8 +84,33 @@ def _alarm(description: PanelDescription) -> list[Text]:
         notes.append(
             Text("Synthetic market: RankIC is with the return its true forecast leaves over.")
         )
+    since = description.factors_withheld_since
+    withheld = f"splits and dividends since {since} are withheld"
+    if since is None and not description.residual:
+        notes.append(Text("Not tested: whether features know of later splits and dividends."))
     if not description.leaks:
-        return [*notes, Text(f"No leak alarm: no feature has {bound}.", style="green")]
-    names = ", ".join(leak.name for leak in description.leaks)
-    alarm = f"LEAK ALARM: {names} ({bound}). Honest features do not reach this: look for the future"
-    return [*notes, Text(f"{alarm} in how they are computed, or remove them.", style="bold red")]
+        told = f"No leak alarm: no feature has {bound}"
+        more = f", and none changes when {withheld}" if since else ""
+        return [*notes, Text(f"{told}{more}.", style="green")]
+    foretelling = ", ".join(leak.name for leak in description.leaks if leak.foretells)
+    adjusted = ", ".join(leak.name for leak in description.leaks if leak.knows_adjustment)
+    if foretelling:
+        notes.append(
+            _warning(
+                f"LEAK ALARM: {foretelling} ({bound}). Honest features do not reach this: look "
+                "for the future in how they are computed, or remove them."
+            )
+        )
+    if adjusted:
+        notes.append(
+            _warning(
+                f"LEAK ALARM: {adjusted} rank stocks differently on earlier days when {withheld} "
+                f"(percentiles move by more than {LEAK_SHIFT:g}). Adjusted prices and volume have "
+                "a scale that the future decides: use ratios, or the traded value of the day."
+            )
+        )
+    return notes
+
+
+def _warning(text: str) -> Text:
+    return Text(text, style="bold red")

@@ -53,16 +53,23 @@ VOLATILITY = [
                             h.overnight_square.sum(w) + h.intraday_square.sum(w)), least=20),
 ]  # fmt: skip
 
+
+def _rows_since_high(h: History, w: int) -> Array:
+    return h.spread.where_known(h.top.rows_since_max(w), w) / w
+
+
+def _rows_since_low(h: History, w: int) -> Array:
+    return h.spread.where_known(h.bottom.rows_since_min(w), w) / w
+
+
 RANGE = [
-    Kind("width", "max_{w} h − min_{w} l", lambda h, w: h.hi.max(w) - h.lo.min(w), least=5),
+    Kind("width", "max_{w} h − min_{w} l", lambda h, w: h.highest(w) - h.lowest(w), least=5),
     Kind("position", "(c − min_{w} l) / (max_{w} h − min_{w} l)",
-         lambda h, w: ratio(h.c.x - h.lo.min(w), h.hi.max(w) - h.lo.min(w)), least=5),
-    Kind("below_high", "c − max_{w} h", lambda h, w: h.c.x - h.hi.max(w), least=5),
-    Kind("above_low", "c − min_{w} l", lambda h, w: h.c.x - h.lo.min(w), least=5),
-    Kind("since_high", "days since max_{w} h / {w}",
-         lambda h, w: h.hi.rows_since_max(w) / w, least=5),
-    Kind("since_low", "days since min_{w} l / {w}",
-         lambda h, w: h.lo.rows_since_min(w) / w, least=5),
+         lambda h, w: ratio(h.c.x - h.lowest(w), h.highest(w) - h.lowest(w)), least=5),
+    Kind("below_high", "c − max_{w} h", lambda h, w: h.c.x - h.highest(w), least=5),
+    Kind("above_low", "c − min_{w} l", lambda h, w: h.c.x - h.lowest(w), least=5),
+    Kind("since_high", "days since max_{w} h / {w}", _rows_since_high, least=5),
+    Kind("since_low", "days since min_{w} l / {w}", _rows_since_low, least=5),
     Kind("true_range", "mean_{w} (max(h, c[t−1]) − min(l, c[t−1]))",
          lambda h, w: h.true_range.mean(w), least=5),
     Kind("widening", "(h − l) / mean_{w} (h − l)",

@@ -1,7 +1,13 @@
 """The price history of a block of stocks: base series of which all features are formulas.
 
 Prices are adjusted, and enter as logarithms relative to each stock's first close: multiplying a
-stock's whole price history by a number changes none of these series.
+stock's whole price history by a number changes none of these series. Volume is in one unit of
+shares through a stock's history, and enters as ratios or as differences of logarithms: dividing it
+all by a number changes no feature. So what splits and dividends come later, on which both numbers
+depend, cannot be read from them. Money is the traded value of the day, in which they play no part.
+
+Open, high and low may be unknown (NaN) on a day, and nothing may be traded; see `trailing` on
+windows with such days.
 """
 
 from dataclasses import dataclass
@@ -20,14 +26,18 @@ _PERFECT_FIT = 1e-9
 
 @dataclass(frozen=True)
 class Block:
-    """Own rows of N stocks, oldest first; NaN (day −1) after a stock's last row."""
+    """Own rows of N stocks, oldest first; after a stock's last row, anything."""
 
     open_NT: Array
+    """NaN where unknown, as are high and low."""
     high_NT: Array
     low_NT: Array
     close_NT: Array
+    """Always known."""
     volume_NT: Array
-    """Traded shares; NaN where unknown."""
+    """Traded shares in one unit through a stock's rows; NaN where unknown."""
+    traded_value_NT: Array
+    """Money of the day; NaN where unknown."""
     day_NT: NDArray[np.int32]
     """Index of the row's date in `dates`."""
     dates: NDArray[np.datetime64]
@@ -63,6 +73,16 @@ class History:
     def lo(self) -> Trailing:
         """Log low."""
         return Trailing(self._log(self.block.low_NT))
+
+    @cached_property
+    def top(self) -> Trailing:
+        """Log high; the close, which it cannot be below, where it is unknown."""
+        return Trailing(np.where(np.isnan(self.hi.x), self.c.x, self.hi.x))
+
+    @cached_property
+    def bottom(self) -> Trailing:
+        """Log low; the close where it is unknown."""
+        return Trailing(np.where(np.isnan(self.lo.x), self.c.x, self.lo.x))
 
     @cached_property
     def r(self) -> Trailing:
@@ -148,17 +168,22 @@ class History:
 
     @cached_property
     def log_volume(self) -> Trailing:
-        """ln(1 + V)."""
-        return Trailing(np.log1p(self.block.volume_NT))
+        """ln V; unknown on a day without a trade."""
+        return Trailing(log(self.block.volume_NT))
 
     @cached_property
     def volume_change(self) -> Trailing:
-        """Change of ln(1 + V)."""
+        """Change of ln V; unknown where nothing was traded on one of the two days."""
         return Trailing(self.log_volume.change(1))
 
     @cached_property
-    def dollars(self) -> Trailing:
-        """Traded value V·C. Not free of the price's scale: use in ratios only."""
+    def money(self) -> Trailing:
+        """Traded value of the day."""
+        return Trailing(self.block.traded_value_NT)
+
+    @cached_property
+    def weighted_price(self) -> Trailing:
+        """V·C. Moves with the scale of both: use over ΣV and against C only."""
         return Trailing(self.block.volume_NT * self.block.close_NT)
 
     @cached_property
@@ -171,6 +196,14 @@ class History:
         """Chaikin's flow: V · (2c − h − l)/(h − l), 0 on a day without range."""
         place = ratio(2 * self.c.x - self.hi.x - self.lo.x, self.spread.x)
         return Trailing(np.where(self.spread.x == 0, 0.0, place) * self.block.volume_NT)
+
+    @cached_property
+    def ranged_volume(self) -> Trailing:
+        """Traded shares of days whose range is known."""
+        unknown = np.isnan(self.spread.x)
+        if not unknown.any():
+            return self.volume
+        return Trailing(np.where(unknown, np.nan, self.block.volume_NT))
 
     @cached_property
     def vol_5d(self) -> Trailing:
@@ -212,12 +245,20 @@ class History:
         """Return in excess of the sector's."""
         return Excess(self.r, self.sector)
 
+    def highest(self, w: int) -> Array:
+        """Highest log price of the last w rows; NaN where too few of their ranges are known."""
+        return self.spread.where_known(self.top.max(w), w)
+
+    def lowest(self, w: int) -> Array:
+        """Lowest log price of the last w rows; NaN where too few of their ranges are known."""
+        return self.spread.where_known(self.bottom.min(w), w)
+
     def risk(self, w: int) -> Array:
         """Standard deviation of r over 20 rows, for w rows: std₂₀ · √w."""
         return np.asarray(self.r.std(20) * np.sqrt(w))
 
     def dates(self) -> NDArray[np.datetime64]:
-        """[N, T] date of each row; the last date where there is no row."""
+        """[N, T] date of each row."""
         return self.block.dates[self.block.day_NT]
 
     def _log(self, price_NT: Array) -> Array:

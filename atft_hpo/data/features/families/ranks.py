@@ -1,7 +1,8 @@
 """Family `ranks`: percentile among the day's universe of key quantities of other families.
 
-(rank − ½) / n, ties averaged, n = stocks of the universe that have the quantity that day; null for
-stocks outside the universe. None of the quantities depends on the price's scale.
+(rank − ½) / n, ties averaged, n = stocks of the universe that have the quantity that day. A stock
+outside the universe gets the percentile of a member of the same value, and moves nobody else's.
+None of the quantities depends on the scale of prices or volumes.
 """
 
 from dataclasses import replace

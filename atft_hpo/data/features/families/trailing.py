@@ -1,8 +1,11 @@
 """Trailing statistics of a daily series, for a block of stocks at once.
 
-A block is [N, T]: row n holds the T own rows of stock n, oldest first, NaN after its last row (and
-wherever a value is unknown). Every statistic at column t reads columns ≤ t of its own row only;
-a window that is not full, or that holds a NaN, gives NaN.
+A block is [N, T]: row n holds the T own rows of stock n, oldest first; what stands after its last
+row has no meaning, nor has a result there. NaN is a value that is unknown. Every statistic at
+column t reads columns ≤ t of its own row only. A window that reaches back beyond the first known
+value of the series gives NaN. Sums, means, moments, covariances and correlations pass over values
+that are unknown later on, as long as LEAST_KNOWN of the window is known: they are taken over the
+known values, and a sum is w times their mean. All other statistics want every value of the window.
 
 Sums are differences of prefix sums and maxima come from windows of doubled width, so the cost of a
 window does not depend on its length. Each is computed once and kept: a `Trailing` lives as long as
@@ -16,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from atft_hpo.data.features.families.known_values import KnownValues, Prefix
+
 Array = NDArray[np.float64]
 
-_ROUNDING = 2e-14
-"""A window sum this small against the largest prefix sum so far is zero up to rounding."""
 _LEAST_VARIANCE = 1e-11
 """Variances below are zero up to rounding: the series are logarithms and returns, of order .01."""
 
@@ -34,7 +37,9 @@ def shift(x_NT: Array, rows: int) -> Array:
 def ratio(a_NT: Array, b_NT: Array) -> Array:
     """a / b; NaN where b is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(b_NT == 0, np.nan, a_NT / b_NT)
+        out_NT = np.asarray(a_NT / b_NT)
+    out_NT[b_NT == 0] = np.nan
+    return out_NT
 
 
 def log(x_NT: Array) -> Array:
@@ -72,16 +77,27 @@ class Trailing:
 
     def std(self, w: int) -> Array:
         """Sample standard deviation over the last w ≥ 2 rows."""
-        return np.sqrt(self.variance(w) * (w / (w - 1)))
+        square = self.variance(w) * (w / (w - 1))
+        if len(rows := self._known.with_gaps):
+            count_GT = np.maximum(self._known.counts(w), 2)
+            square[rows] = self.variance(w)[rows] * (count_GT / (count_GT - 1))
+        return np.sqrt(square, out=square)
 
     def covariance(self, other: "Trailing", w: int) -> Array:
-        """Population covariance with another series of the same block over the last w rows."""
+        """Population covariance with another series of the same block over the last w rows.
+
+        Over the rows of which both are known, where one of them has gaps.
+        """
         return self._keep(("covariance", id(other), w), lambda: self._covariance(other, w))
 
     def correlation(self, other: "Trailing", w: int) -> Array:
-        """Pearson correlation with another series over the last w rows."""
+        """Pearson correlation with another series over the last w rows, with gaps as above."""
         scale = np.sqrt(self.variance(w) * other.variance(w))
-        return np.clip(ratio(self.covariance(other, w), scale), -1.0, 1.0)
+        out = np.clip(ratio(self.covariance(other, w), scale), -1.0, 1.0)
+        if pair := self._pair(other):
+            rows, mine, others = pair
+            out[rows] = mine.correlation(others, w)
+        return out
 
     def skewness(self, w: int) -> Array:
         """Third standardised moment over the last w rows."""
@@ -116,7 +132,7 @@ class Trailing:
     def ema(self, span: int) -> Array:
         """Exponential average of weight 2/(span+1), begun at row 0; NaN for span − 1 rows.
 
-        The series must have no NaN before its stock's last row.
+        The series must be known from row 0 on: a NaN is one for all rows after it.
         """
         return self._keep(("ema", span), lambda: self._ema(span))
 
@@ -129,14 +145,22 @@ class Trailing:
         scale = np.sqrt(self.variance(w) * ((w**2 - 1) / 12.0))
         return np.clip(ratio(self._time_covariance(w), scale), -1.0, 1.0)
 
+    def where_known(self, statistic_NT: Array, w: int) -> Array:
+        """`statistic_NT`, NaN where too little of this series is known in the last w rows."""
+        return self._known.masked(statistic_NT, w)
+
+    @cached_property
+    def _known(self) -> KnownValues:
+        return KnownValues.of(self.x)
+
     @cached_property
     def _first(self) -> Array:
         """[N, 1] first known value of each stock, 0 without one."""
         if self.x.shape[1] == 0:
             return np.zeros((len(self.x), 1))
-        known = ~np.isnan(self.x)
-        first = np.take_along_axis(self.x, known.argmax(axis=1)[:, None], axis=1)
-        return np.nan_to_num(first, nan=0.0)
+        place = np.minimum(self._known.first_N, self.x.shape[1] - 1)
+        first_N = self.x[np.arange(len(self.x)), place]
+        return np.asarray(np.nan_to_num(first_N[:, None], nan=0.0))
 
     @cached_property
     def _centred(self) -> Array:
@@ -144,8 +168,8 @@ class Trailing:
         return self.x - self._first
 
     @cached_property
-    def _sums(self) -> "_Prefix":
-        return _Prefix(self.x)
+    def _sums(self) -> Prefix:
+        return Prefix(self.x, self._known)
 
     @cached_property
     def _negative(self) -> "Trailing":
@@ -157,30 +181,60 @@ class Trailing:
         found: Array = self._kept[key]
         return found
 
-    def _prefix(self, key: Any, compute: Any) -> "_Prefix":
+    def _prefix(self, key: Any, compute: Any) -> Prefix:
         if key not in self._kept:
-            self._kept[key] = _Prefix(compute())
-        found: _Prefix = self._kept[key]
+            self._kept[key] = Prefix(*compute())
+        found: Prefix = self._kept[key]
         return found
 
     def _moment(self, power: int, w: int) -> Array:
         """Mean of the centred series' power over the last w rows."""
-        prefix = self._prefix(("power", power), lambda: self._power(power))
-        return prefix.over(w) / w
+
+        def mean() -> Array:
+            prefix = self._prefix(("power", power), lambda: (self._power(power), self._known))
+            return prefix.over(w) / w
+
+        return self._keep(("moment", power, w), mean)
 
     def _power(self, power: int) -> Array:
         # numpy's own power is some twenty times slower than products.
         return self._centred if power == 1 else self._power(power - 1) * self._centred
 
     def _covariance(self, other: "Trailing", w: int) -> Array:
-        product = self._prefix(("product", id(other)), lambda: self._centred * other._centred)
+        known = self._known if other is self else self._known.both(other._known)
+        product = self._prefix(
+            ("product", id(other)), lambda: (self._centred * other._centred, known)
+        )
         out = product.over(w) / w - self._moment(1, w) * other._moment(1, w)
-        return np.where(np.abs(out) < _LEAST_VARIANCE, 0.0, out)
+        out[np.abs(out) < _LEAST_VARIANCE] = 0.0
+        if pair := self._pair(other):
+            rows, mine, others = pair
+            out[rows] = mine.covariance(others, w)
+        return out
+
+    def _pair(self, other: "Trailing") -> "tuple[NDArray[np.int64], Trailing, Trailing] | None":
+        """The rows where one series has gaps that the other has not, and both without those cells.
+
+        None where the same is known of both: means of one are then over the cells of the product.
+        """
+        if other is self:
+            return None
+        rows = self._known.differing(other._known)
+        if not len(rows):
+            return None
+
+        def pair() -> tuple[Trailing, Trailing]:
+            unknown = np.isnan(self.x[rows]) | np.isnan(other.x[rows])
+            mine, others = (np.where(unknown, np.nan, s.x[rows]) for s in (self, other))
+            return Trailing(mine), Trailing(others)
+
+        return (rows, *self._keep(("pair", id(other)), pair))
 
     def _time_covariance(self, w: int) -> Array:
         time = np.arange(self.x.shape[1], dtype=np.float64)
-        weighted = self._prefix("time", lambda: self._centred * time).over(w) / w
-        return weighted - (time - (w - 1) / 2) * self._moment(1, w)
+        prefix = self._prefix("time", lambda: (self._centred * time, self._known))
+        out = prefix.over(w) / w - (time - (w - 1) / 2) * self._moment(1, w)
+        return self._known.masked(out, w, share=1.0)
 
     def _max(self, w: int) -> Array:
         half = _power_of_two(w)
@@ -204,31 +258,6 @@ class Trailing:
         # Centred on the first value, the filter starts at rest.
         out: Array = lfilter([weight], [1.0, weight - 1.0], self._centred, axis=1) + self._first
         out[:, : span - 1] = np.nan
-        return out
-
-
-class _Prefix:
-    """Prefix sums of a series [N, T], and how many known values in a row end at each column."""
-
-    def __init__(self, x_NT: Array) -> None:
-        stocks, rows = x_NT.shape[0], x_NT.shape[1]
-        gaps = np.isnan(x_NT)
-        self._sums = np.zeros((stocks, rows + 1))
-        np.cumsum(np.where(gaps, 0.0, x_NT), axis=1, out=self._sums[:, 1:])
-        self._rounding = np.maximum.accumulate(np.abs(self._sums), axis=1) * _ROUNDING
-        place = np.arange(1, rows + 1, dtype=np.int32)
-        last_gap = np.maximum.accumulate(np.where(gaps, place, 0), axis=1)
-        self._known_run: NDArray[np.int32] = place - last_gap
-
-    def over(self, w: int) -> Array:
-        """Sums of the last w rows; NaN where one of them is unknown."""
-        out = np.full(self._known_run.shape, np.nan)
-        if w > self._sums.shape[1] - 1:
-            return out
-        window = self._sums[:, w:] - self._sums[:, :-w]
-        window[np.abs(window) <= self._rounding[:, w:]] = 0.0
-        window[self._known_run[:, w - 1 :] < w] = np.nan
-        out[:, w - 1 :] = window
         return out
 
 

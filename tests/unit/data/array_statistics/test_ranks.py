@@ -3,11 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.stats import rankdata
+from scipy.stats import percentileofscore, rankdata
 
 from atft_hpo.data.array_statistics.ranks import (
     average_ranks,
     normal_scores,
+    shares_below,
     sorted_with_places,
     uniform_ranks,
 )
@@ -22,6 +23,20 @@ ROWS = arrays(np.float32, st.tuples(st.integers(1, 3), st.integers(1, 12)), elem
 def test_average_ranks_equal_scipys(values):
     expected = rankdata(values, axis=-1, nan_policy="omit")
     np.testing.assert_array_equal(average_ranks(values), expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ROWS, st.integers(0, 2**32 - 1))
+def test_shares_below_equal_scipys_percentiles(values, seed):
+    member = np.random.default_rng(seed).random(values.shape) < 0.6
+    found = shares_below(values, member)
+    for row, inside, shares in zip(values, member & ~np.isnan(values), found, strict=True):
+        for value, share in zip(row, shares, strict=True):
+            if np.isnan(value) or not inside.any():
+                assert np.isnan(share)
+            else:
+                expected = percentileofscore(row[inside], value, kind="mean") / 100
+                assert share == pytest.approx(expected, abs=1e-6)
 
 
 # Apart by less than what the place of a value in its row takes of float64's bits.

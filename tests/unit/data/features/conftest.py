@@ -14,12 +14,15 @@ Build = Callable[..., pl.DataFrame]
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """build(frame, **settings) → the features as one frame sorted by (code, date)."""
+    """build(frame, data={…}, **settings) → the features as one frame sorted by (code, date)."""
 
-    def run(frame: pl.DataFrame, **settings: object) -> pl.DataFrame:
+    def run(
+        frame: pl.DataFrame, data: dict[str, object] | None = None, **settings: object
+    ) -> pl.DataFrame:
         folder: Path = tmp_path_factory.mktemp("features")
         frame.write_parquet(folder / "prices.parquet")
-        config = DataConfig.model_validate({"features": {"universe_column": "member"} | settings})
+        features = {"universe_column": "member"} | settings
+        config = DataConfig.model_validate({"features": features, **(data or {})})
         out = build_features(folder / "prices.parquet", folder / "out", config, threads=1)
         return pl.read_parquet(out / "*.parquet").sort("code", "date")
 

@@ -50,7 +50,21 @@ def test_ranks_equal_scipys_over_the_universe_of_each_day(seed: int) -> None:
         inside = today & prices.alive_R & np.isfinite(values)
         expected = (stats.rankdata(values[inside]) - 0.5) / max(inside.sum(), 1)
         assert ranked[inside] == pytest.approx(expected, abs=1e-6)
-        assert np.isnan(ranked[today & ~inside]).all()
+        outside = today & ~prices.alive_R & np.isfinite(values)
+        members = values[inside] if inside.any() else [np.nan]
+        expected = [stats.percentileofscore(members, v, "mean") / 100 for v in values[outside]]
+        assert ranked[outside] == pytest.approx(expected, abs=1e-6, nan_ok=True)
+        assert np.isnan(ranked[today & ~np.isfinite(values)]).all()
+
+
+def test_a_stock_outside_is_placed_among_members_and_moves_none_of_them() -> None:
+    alive = np.array([[True, True, True, False, False]])
+    values = np.array([10, 20, 30, 20, 35], np.float32)
+    alone, ranked = values[:3].copy(), values.copy()
+    CrossSection(rows_of(np.ones((1, 3), bool), alive[:, :3])).rank(alone)
+    CrossSection(rows_of(np.ones((1, 5), bool), alive)).rank(ranked)
+    assert alone == pytest.approx([1 / 6, 1 / 2, 5 / 6])
+    assert ranked == pytest.approx([1 / 6, 1 / 2, 5 / 6, 1 / 2, 1])
 
 
 def test_an_empty_universe_ranks_nothing() -> None:

@@ -27,7 +27,7 @@ SOURCES = {
     "yfinance": ("Date,Ticker,Open,High,Low,Close,Volume", {}),
     "yfinance, not adjusted": (
         "Date,Symbol,Open,High,Low,Close,Volume,Adj Close,Dividends,Stock Splits",
-        {"adj_close": "Adj Close", "split_factor": "Stock Splits", "dividend": "Dividends"},
+        {"adj_close": "Adj Close", "split_factor": "Stock Splits"},
     ),
     "J-Quants": (
         "Date,Code,Open,High,Low,Close,Volume,UpperLimit,LowerLimit,TurnoverValue,AdjustmentFactor,"
@@ -44,7 +44,7 @@ SOURCES = {
         "timestamp,symbol,1. open,2. high,3. low,4. close,6. volume,5. adjusted close,"
         "7. dividend amount,8. split coefficient",
         {
-            "adj_close": "5. adjusted close", "dividend": "7. dividend amount",
+            "adj_close": "5. adjusted close",
             "split_factor": "8. split coefficient",
         },
     ),
@@ -53,7 +53,7 @@ SOURCES = {
         "splitFactor",
         {
             "adj_close": "adjClose", "adj_open": "adjOpen", "adj_high": "adjHigh",
-            "adj_low": "adjLow", "adj_volume": "adjVolume", "dividend": "divCash",
+            "adj_low": "adjLow", "adj_volume": "adjVolume",
             "split_factor": "splitFactor",
         },
     ),

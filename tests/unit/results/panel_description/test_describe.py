@@ -8,7 +8,12 @@ import pytest
 from rich.console import Console
 from scipy.stats import spearmanr
 
-from atft_hpo.config.data_schema import DataConfig, SplitConfig
+from atft_hpo.config.data_schema import DataConfig, FeaturesConfig, SplitConfig
+from atft_hpo.data.features.build import build_features
+from atft_hpo.data.features.families import FAMILIES
+from atft_hpo.data.features.families.kind import Kind
+from atft_hpo.data.features.families.trailing import Trailing, log
+from atft_hpo.data.features.families.volume import LIQUIDITY
 from atft_hpo.data.sampling.splits import date_split
 from atft_hpo.data.store.pack import pack_table
 from atft_hpo.data.store.panel import Panel
@@ -146,3 +151,81 @@ def test_real_prices_raise_the_alarm_for_the_leaks_only(real_data, tmp_path):
     prices.with_columns(**LEAKS, **HONEST).write_parquet(tmp_path / "t.parquet")
     panel = pack_table(tmp_path / "t.parquet", tmp_path / "store", DataConfig(source="features"))
     assert {leak.name for leak in describe(panel).leaks} == set(LEAKS)
+
+
+def quoted_prices(days=400, stocks=40, seed=0):
+    """Raw prices: every other stock splits 2:1 or pays 3 % on a day of the last year."""
+    rng = np.random.default_rng(seed)
+    close = 50 * np.exp(np.cumsum(rng.normal(0, 0.02, (days, stocks)), axis=0))
+    day, stock = np.indices(close.shape)
+    before = day < 300
+    ratio = np.where(before & (stock % 4 == 0), 2.0, 1.0)
+    paid = np.where(before & (stock % 4 == 2), 0.97, 1.0)
+    raw = close * ratio / paid
+    return pl.DataFrame(
+        {
+            "date": np.busday_offset("2020-01-01", day.ravel(), roll="forward"),
+            "code": [f"S{s:02d}" for s in stock.ravel()],
+            "open": (first := raw * np.exp(rng.normal(0, 0.005, raw.shape))).ravel(),
+            "high": (np.maximum(first, raw) * rng.uniform(1, 1.01, raw.shape)).ravel(),
+            "low": (np.minimum(first, raw) / rng.uniform(1, 1.01, raw.shape)).ravel(),
+            "close": raw.ravel(),
+            "adj_close": close.ravel(),
+            "volume": (np.exp(rng.normal(11, 1, close.shape)) / ratio).ravel(),
+        }
+    )
+
+
+@pytest.fixture
+def old_dollar_volume(monkeypatch):
+    """The feature as it was: money of back-adjusted closes."""
+    kind = Kind(
+        "old_dollar_volume",
+        "ln mean_{w} V·C",
+        lambda h, w: log(Trailing(h.block.close_NT * h.block.volume_NT).mean(w)),
+        least=20,
+    )
+    monkeypatch.setitem(FAMILIES, "liquidity", [*LIQUIDITY, kind])
+
+
+def described_prices(table, folder):
+    table.write_parquet(folder / "prices.parquet")
+    config = DataConfig(source="ohlcv", features=FeaturesConfig(windows_days=(1, 5, 20)))
+    build_features(folder / "prices.parquet", folder / "features", config)
+    return describe(pack_table(folder / "features", folder / "store", config))
+
+
+def test_a_feature_that_knows_later_splits_is_named(old_dollar_volume, tmp_path):
+    found = described_prices(quoted_prices(), tmp_path)
+    assert [leak.name for leak in found.leaks] == ["liquidity__old_dollar_volume_20d"]
+    assert found.leaks[0].knows_adjustment
+    assert not found.leaks[0].foretells
+    assert found.adjustment["splits"] == 10
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(description_tables(found))
+    text = " ".join(capture.get().split())
+    assert "LEAK ALARM: liquidity__old_dollar_volume_20d rank stocks differently" in text
+    assert f"splits and dividends since {found.factors_withheld_since} are withheld" in text
+    assert "10 splits; traded value: close × volume" in text
+
+
+def test_the_catalogue_knows_no_later_splits(tmp_path):
+    found = described_prices(quoted_prices(), tmp_path)
+    assert found.leaks == []
+    assert {feature.adjustment_shift for feature in found.features} == {0.0}
+    console = Console(width=200)
+    with console.capture() as capture:
+        console.print(description_tables(found))
+    assert "and none changes when splits and dividends since" in capture.get()
+
+
+def test_without_factors_the_second_alarm_says_that_it_did_not_look(tmp_path, panel):
+    found = described_prices(quoted_prices().drop("adj_close"), tmp_path)
+    assert found.factors_withheld_since is None
+    for description in (found, describe(panel)):
+        assert {feature.adjustment_shift for feature in description.features} == {None}
+        console = Console(width=120)
+        with console.capture() as capture:
+            console.print(description_tables(description))
+        assert "Not tested: whether features know of later splits" in capture.get()

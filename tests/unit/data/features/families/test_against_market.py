@@ -89,7 +89,10 @@ def test_ranks_are_percentiles_among_the_days_universe(
         inside = day.filter(pl.col("alive") & pl.col(of).is_not_null())
         expected = (stats.rankdata(inside[of]) - 0.5) / max(inside.height, 1)
         np.testing.assert_allclose(inside[rank], expected, atol=1e-6, err_msg=str(date))
-    assert features.filter(~pl.col("alive"))[rank].is_null().all()
+        outside = day.filter(~pl.col("alive") & pl.col(of).is_not_null())
+        expected = [stats.percentileofscore(inside[of], v, "mean") / 100 for v in outside[of]]
+        np.testing.assert_allclose(outside[rank], expected, atol=1e-6, err_msg=str(date))
+    assert features.filter(~pl.col("alive"))[rank].is_not_null().any()
 
 
 def test_ties_share_their_rank(make_prices, build) -> None:  # type: ignore[no-untyped-def]

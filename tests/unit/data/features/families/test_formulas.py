@@ -58,6 +58,17 @@ def money_flow(p: Past) -> float:
     return float((place * p.v)[-20:].sum() / p.v[-20:].sum())
 
 
+def turnover_surprise(volume: np.ndarray) -> float:
+    traded = np.log(volume[volume > 0])
+    return float((np.log(volume[-1]) - traded.mean()) / traded.std(ddof=1))
+
+
+def return_volume(r: np.ndarray, volume: np.ndarray) -> float:
+    traded = volume > 0
+    assert not traded.all()  # a day without a trade takes no part
+    return float(np.corrcoef(r[traded], np.log(volume[traded]))[0, 1])
+
+
 def trend(p: Past) -> float:
     return float(np.corrcoef(np.arange(40), p.c[-40:])[0, 1])
 
@@ -106,9 +117,9 @@ FORMULAS: dict[str, Callable[[Past], float]] = {
     ).mean(),
     "range__body": lambda p: (p.c - p.o)[-1] / (p.h - p.l)[-1],
     "liquidity__volume_ratio_20d": lambda p: np.log(p.v[-1] / p.v[-20:].mean()),
-    "liquidity__turnover_surprise_20d": lambda p: stats.zscore(np.log1p(p.v[-20:]), ddof=1)[-1],
+    "liquidity__turnover_surprise_20d": lambda p: turnover_surprise(p.v[-20:]),
     "liquidity__amihud_20d": amihud,
-    "liquidity__return_volume_20d": lambda p: np.corrcoef(p.r[-20:], np.log1p(p.v[-20:]))[0, 1],
+    "liquidity__return_volume_20d": lambda p: return_volume(p.r[-20:], p.v[-20:]),
     "liquidity__balance_10d": lambda p: (
         (np.sign(p.r[-10:]) * p.v[-10:]).sum() / p.v[-10:].sum()
     ),
