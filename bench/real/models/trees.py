@@ -94,16 +94,11 @@ class _Fit:
 
     def best_rounds(self, kind: dict[str, Any]) -> list[int]:
         """Per horizon, the rounds with the best daily IC on the end of the training range."""
-        fit, stop = self._task.fold.inner()
-        inner, outer = self.rows.of(fit), self.rows.of(stop)
-        data = self._dataset(inner)
-        empty_R = np.zeros(len(outer.x_RF), dtype=np.float32)
-        parameters = self._parameters(0, kind)
-        watched = data.create_valid(outer.x_RF, empty_R, params=parameters).construct()
+        inner, outer, data, watched = self._ends
         rounds = []
         for q in range(self._task.horizons):
             booster = lgb.train(
-                parameters,
+                self._parameters(0, kind),
                 self._labelled(data, inner, q),
                 self._task.setup.profile.max_rounds,
                 valid_sets=[watched],
@@ -122,6 +117,16 @@ class _Fit:
                 booster = lgb.train(parameters, self._labelled(self._binned, self.rows, q), count)
                 total_RQ[:, q] += booster.predict(self._ahead)
         return self._task.table(self._task.fold.days, total_RQ / len(kinds))
+
+    @cached_property
+    def _ends(self) -> tuple[Rows, Rows, lgb.Dataset, lgb.Dataset]:
+        """The training range without its end, and that end: rows, and the same binned."""
+        fit, stop = self._task.fold.inner()
+        inner, outer = self.rows.of(fit), self.rows.of(stop)
+        data = self._dataset(inner)
+        empty_R = np.zeros(len(outer.x_RF), dtype=np.float32)
+        watched = data.create_valid(outer.x_RF, empty_R, params=self._parameters(0, SEARCHED))
+        return inner, outer, data, watched.construct()
 
     @cached_property
     def _binned(self) -> lgb.Dataset:
