@@ -22,7 +22,7 @@ from atft_hpo.config.schema import Config
 from atft_hpo.config.toml import with_values
 from atft_hpo.data.array_statistics.ranks import normal_scores
 from atft_hpo.data.neutralization.loss_labels import loss_labels
-from atft_hpo.data.sampling.splits import leave_out_late_exits, scored_returns
+from atft_hpo.data.sampling.splits import dated, leave_out_late_exits, scored_returns
 from atft_hpo.data.store.panel import Panel
 from bench.real.folds import Fold, split_for
 from bench.real.profiles import Profile
@@ -76,9 +76,10 @@ class Task:
 
     @cached_property
     def config(self) -> Config:
-        """The study's configuration with this fold and seed."""
+        """The study's configuration with this fold, as dates, and seed."""
         split = split_for(self.fold, len(self.panel.dates)).model_dump(mode="json")
-        return with_values(self.setup.config, {"split": split, "seed": self.seed})
+        config = with_values(self.setup.config, {"split": split, "seed": self.seed})
+        return dated(config, self.panel)
 
     @cached_property
     def labels(self) -> NDArray[np.float32]:

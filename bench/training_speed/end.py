@@ -106,7 +106,7 @@ def measured(
 
 def state(config: Config, evaluation: Evaluation, place: Path) -> RunState:
     """A run before its last epoch: moments of each parameter, the best weights of two phases."""
-    run = RunState.begin(config, write_panel(place, 120, 40, config.data), torch.device("cpu"))
+    run = RunState.begin(config, write_panel(place, 240, 40, config.data), torch.device("cpu"))
     for parameter in run.model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     run.optimizer.step()
