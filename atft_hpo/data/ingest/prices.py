@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.ingest.adjustment.adjusted_prices import RawPrices, adjust
+from atft_hpo.data.ingest.adjustment.split_events import splits_in_column
 from atft_hpo.data.ingest.tidy_files import first_line, no_rows, parquet_files, require_column
 from atft_hpo.errors import DataError
 from atft_hpo.progress import Progress
@@ -203,6 +204,7 @@ def _raw(
     frame: pl.DataFrame, starts: NDArray[np.int64], numbers: dict[str, _Floats], volume_R: _Floats
 ) -> RawPrices:
     more = {name: frame[name].to_numpy() for name in _ADJUSTMENT[1:] if name in frame.columns}
+    split_R = more.get("split_factor")
     return RawPrices(
         starts=starts,
         open_R=numbers["open"],
@@ -213,7 +215,7 @@ def _raw(
         adj_close_R=numbers.get("adj_close"),
         adj_volume_R=more.get("adj_volume"),
         traded_value_R=more.get("traded_value"),
-        split_factor_R=more.get("split_factor"),
+        split_ratio_R=None if split_R is None else splits_in_column(split_R, None, starts),
     )
 
 
