@@ -47,12 +47,11 @@ def shares_below(values: Floats, member: NDArray[np.bool_]) -> NDArray[np.float3
     """
     order, ascending = sorted_with_places(values)
     places = _in_all(order)
-    inside = (member & ~np.isnan(values)).ravel()[places]
+    inside = (member & ~np.isnan(values)).ravel().take(places)
     up_to = np.cumsum(inside, axis=1, dtype=np.float32)
-    twice = up_to + (up_to - inside)
-    tied = (ascending[:, 1:] == ascending[:, :-1]).any(axis=1)
-    if tied.any():
-        twice[tied] = _twice_with_ties(ascending[tied], up_to[tied], inside[tied])
+    before = up_to - inside
+    twice = up_to + before
+    _share_ties(ascending, before, up_to, twice)
     with np.errstate(invalid="ignore", divide="ignore"):
         twice /= 2 * up_to[:, -1:]
     twice[np.isnan(ascending)] = np.nan
@@ -61,28 +60,31 @@ def shares_below(values: Floats, member: NDArray[np.bool_]) -> NDArray[np.float3
     return shares
 
 
-def _twice_with_ties(
-    ascending: Floats, up_to: NDArray[np.float32], inside: NDArray[np.bool_]
-) -> NDArray[np.float32]:
-    """Members up to the end of each tie and members before its beginning, added."""
-    first_of_tie, last_of_tie = _ties(ascending)
-    before = np.maximum.accumulate(np.where(first_of_tie, up_to - inside, 0), axis=1)
-    backwards = np.where(last_of_tie, up_to, np.inf)[:, ::-1]
-    last = np.minimum.accumulate(backwards, axis=1)[:, ::-1]
-    return np.asarray(before + last, dtype=np.float32)
+def _share_ties(
+    ascending: Floats,
+    before: NDArray[np.float32],
+    up_to: NDArray[np.float32],
+    twice: NDArray[np.float32],
+) -> None:
+    """In place, for each run of equal values: members before its beginning and up to its end."""
+    as_last = np.zeros((len(ascending), ascending.shape[1] + 1), dtype=np.bool_)
+    np.equal(ascending[:, 1:], ascending[:, :-1], out=as_last[:, 1:-1])
+    begin = np.flatnonzero(~as_last[:, :-1] & as_last[:, 1:])
+    if not len(begin):
+        return
+    end = np.flatnonzero(as_last[:, :-1] & ~as_last[:, 1:])
+    lengths = end - begin + 1
+    offset = begin - (np.cumsum(lengths) - lengths)
+    places = np.repeat(offset, lengths) + np.arange(lengths.sum())
+    shared = before.ravel()[begin] + up_to.ravel()[end]
+    twice.ravel()[places] = np.repeat(shared, lengths)
 
 
-def _ties(ascending: Floats) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Where a run of equal values begins, and where it ends."""
+def _ranks_with_ties(ascending: Floats, places: NDArray[np.float32]) -> NDArray[np.float32]:
     first_of_tie = np.ones(ascending.shape, dtype=bool)
     first_of_tie[:, 1:] = ascending[:, 1:] != ascending[:, :-1]
     last_of_tie = np.ones(ascending.shape, dtype=bool)
     last_of_tie[:, :-1] = first_of_tie[:, 1:]
-    return first_of_tie, last_of_tie
-
-
-def _ranks_with_ties(ascending: Floats, places: NDArray[np.float32]) -> NDArray[np.float32]:
-    first_of_tie, last_of_tie = _ties(ascending)
     first = np.maximum.accumulate(np.where(first_of_tie, places, 0), axis=-1)
     backwards = np.where(last_of_tie, places, len(places))[:, ::-1]
     last = np.minimum.accumulate(backwards, axis=-1)[:, ::-1]

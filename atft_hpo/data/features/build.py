@@ -156,7 +156,12 @@ class _Builder:
         texts = [name for name in ("code", "sector") if name in columns]
         table = pa.table(columns).replace_schema_metadata(self._metadata)
         pq.write_table(
-            table, path, compression="none", use_dictionary=texts, write_statistics=False
+            table,
+            path,
+            compression="none",
+            use_dictionary=texts,
+            write_statistics=False,
+            write_batch_size=_PIECE_CELLS,
         )
 
 

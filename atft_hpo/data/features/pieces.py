@@ -51,12 +51,9 @@ def history_of(prices: Prices, benchmarks: Benchmarks, piece: range) -> History:
 def rows_of(prices: Prices, piece: range, x_NT: NDArray[np.float64]) -> NDArray[np.float32]:
     """The values of a block at the stocks' own rows, one after another."""
     lengths = np.diff(prices.starts[piece.start : piece.stop + 1])
-    value_R = np.empty(lengths.sum(), np.float32)
-    stops = np.cumsum(lengths)
     with np.errstate(over="ignore"):
-        for n, (stop, length) in enumerate(zip(stops, lengths, strict=True)):
-            value_R[stop - length : stop] = x_NT[n, :length]
-    return value_R
+        single_NT = x_NT.astype(np.float32)
+    return np.concatenate([x[:n] for x, n in zip(single_NT, lengths.tolist(), strict=True)])
 
 
 def _block(prices: Prices, piece: range, value_R: NDArray[Any]) -> NDArray[Any]:

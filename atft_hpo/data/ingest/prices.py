@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.ingest.adjustment.adjusted_prices import RawPrices, adjust
+from atft_hpo.data.ingest.adjustment.split_events import splits_in_column
 from atft_hpo.data.ingest.price_rows import PRICE_COLUMNS, PriceRows, read_price_rows
 from atft_hpo.data.ingest.repairs import (
     KINDS,
@@ -149,6 +150,10 @@ def _one_price(rows: PriceRows) -> NDArray[np.bool_]:
 
 def _raw(rows: PriceRows, starts: NDArray[np.int64]) -> RawPrices:
     numbers = rows.numbers
+    split_R = numbers.get("split_factor")
+    ratio_R = None
+    if split_R is not None:
+        ratio_R = splits_in_column(split_R, rows.split_convention, starts)
     return RawPrices(
         starts=starts,
         open_R=numbers["open"],
@@ -159,6 +164,5 @@ def _raw(rows: PriceRows, starts: NDArray[np.int64]) -> RawPrices:
         adj_close_R=numbers.get("adj_close"),
         adj_volume_R=numbers.get("adj_volume"),
         traded_value_R=numbers.get("traded_value"),
-        split_factor_R=numbers.get("split_factor"),
-        split_convention=rows.split_convention,
+        split_ratio_R=ratio_R,
     )

@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from atft_hpo.data.features.families.excess import Excess
 from atft_hpo.data.features.families.kind import Compute, Kind
-from atft_hpo.data.features.families.price_history import Excess, History
+from atft_hpo.data.features.families.price_history import History
 from atft_hpo.data.features.families.trailing import Array, ratio
 
 _REGRESSION = 20

@@ -20,12 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atft_hpo.config.data_schema import VolumeAdjustment
-from atft_hpo.data.ingest.adjustment.split_events import (
-    Convention,
-    share_factor,
-    splits_in_column,
-    splits_in_factor,
-)
+from atft_hpo.data.ingest.adjustment.split_events import share_factor, splits_in_factor
 from atft_hpo.data.ingest.adjustment.volume_unit import Unit, VolumeJump, volume_jump
 from atft_hpo.progress import Progress
 
@@ -53,10 +48,9 @@ class RawPrices:
     """In shares of the last row."""
     traded_value_R: Floats | None = None
     """The day's money as the table has it; NaN where absent."""
-    split_factor_R: Floats | None = None
-    """The table's column of splits; NaN where absent."""
-    split_convention: Convention | None = None
-    """What `split_factor_R` counts: see `split_events.splits_in_column`."""
+    split_ratio_R: Floats | None = None
+    """From the table's column of splits, if it has one: new shares per old one on the day of a
+    split, else 1 (`split_events.splits_in_column`)."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +118,8 @@ def adjust(raw: RawPrices, setting: VolumeAdjustment, progress: Progress) -> Adj
 def _find(raw: RawPrices, setting: VolumeAdjustment) -> _Found:
     ratio_R, splits_in = np.ones(len(raw.close_R)), None
     close_unit: Unit = "day"
-    if raw.split_factor_R is not None:
-        ratio_R = splits_in_column(raw.split_factor_R, raw.split_convention, raw.starts)
+    if raw.split_ratio_R is not None:
+        ratio_R = raw.split_ratio_R
         splits_in = "the column of splits"
         close_unit = _close_unit(raw, ratio_R)
     elif raw.adj_close_R is not None:

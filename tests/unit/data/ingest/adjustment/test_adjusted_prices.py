@@ -50,7 +50,6 @@ def market() -> Market:
 
 def conventions(m: Market) -> dict[str, RawPrices]:
     adjusted, shares = m.close * m.shares * m.dividends, m.shares
-    split = np.where(m.ratio != 1, m.ratio, 0.0)
     of_split = m.close * shares
     return {
         "raw, adj_close, raw volume": m.table(m.close, m.volume, adj_close_R=adjusted),
@@ -58,18 +57,17 @@ def conventions(m: Market) -> dict[str, RawPrices]:
             m.close, m.volume / shares, adj_close_R=adjusted
         ),
         "split-adjusted, adj_close, splits, split-adjusted volume (Yahoo)": m.table(
-            of_split, m.volume / shares, adj_close_R=adjusted, split_factor_R=split
+            of_split, m.volume / shares, adj_close_R=adjusted, split_ratio_R=m.ratio
         ),
         "split-adjusted, adj_close, splits, raw volume": m.table(
-            of_split, m.volume, adj_close_R=adjusted, split_factor_R=split
+            of_split, m.volume, adj_close_R=adjusted, split_ratio_R=m.ratio
         ),
         "raw, adj_close, adj_volume, factors (J-Quants)": m.table(
             m.close,
             m.volume,
             adj_close_R=adjusted,
             adj_volume_R=m.volume / shares,
-            split_factor_R=1 / m.ratio,
-            split_convention="price",
+            split_ratio_R=m.ratio,
         ),
         "split-adjusted, adj_close, split-adjusted volume, no splits": m.table(
             of_split, m.volume / shares, adj_close_R=adjusted
@@ -93,11 +91,10 @@ def test_all_conventions_give_the_same(market: Market, name: str) -> None:
 
 
 def test_without_an_adjusted_close_splits_alone_adjust_a_raw_one(market: Market) -> None:
-    split = np.where(market.ratio != 1, market.ratio, 0.0)
-    found = adjusted(market.table(market.close, market.volume, split_factor_R=split))
+    found = adjusted(market.table(market.close, market.volume, split_ratio_R=market.ratio))
     np.testing.assert_allclose(found.close_R, market.close * market.shares)
     assert np.abs(np.diff(np.log(found.close_R.reshape(STOCKS, ROWS)))).max() < 0.1
-    again = market.table(found.close_R, found.volume_R, split_factor_R=split)
+    again = market.table(found.close_R, found.volume_R, split_ratio_R=market.ratio)
     np.testing.assert_array_equal(adjusted(again).close_R, found.close_R)
 
 
