@@ -201,11 +201,20 @@ class Others:
             if not count:
                 x_o[:] = np.nan
             elif len(x_o):
-                ascending_N = members.ascending_RN[r, :count]
-                below_o = np.searchsorted(ascending_N, x_o, side="left")
-                upto_o = np.searchsorted(ascending_N, x_o, side="right")
-                half_steps_o = np.clip(below_o + upto_o - 1, 0, 2 * count - 2)
-                x_o[:] = np.where(np.isnan(x_o), np.nan, score_table(int(count))[half_steps_o])
+                _score(x_o, members.ascending_RN[r, :count])
+
+
+def _score(x_o: Floats, members_n: Floats) -> None:
+    """Normal scores of the ranks among ascending values take the place of `x_o`."""
+    count = len(members_n)
+    order_o = np.argsort(x_o)  # a search for values in order takes a third of the time
+    sorted_o = x_o[order_o]
+    below_o = np.searchsorted(members_n, sorted_o)
+    upto_o = below_o.copy()
+    equal_o = members_n[np.minimum(below_o, count - 1)] == sorted_o
+    upto_o[equal_o] = np.searchsorted(members_n, sorted_o[equal_o], side="right")
+    half_steps_o = np.clip(below_o + upto_o - 1, 0, 2 * count - 2)
+    x_o[order_o] = np.where(np.isnan(sorted_o), np.nan, score_table(count)[half_steps_o])
 
 
 class _Arrays(threading.local):
