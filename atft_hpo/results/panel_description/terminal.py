@@ -86,7 +86,7 @@ def _alarm(description: PanelDescription) -> list[Text]:
     if since is None and not description.residual:
         notes.append(
             Text(
-                "Not tested: whether features know of later splits; the last year has no known factor."
+                "Not tested: whether features know of later splits: none is known of the last year."
             )
         )
     if not description.leaks:
