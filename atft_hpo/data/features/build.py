@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from atft_hpo.data.features.cross_section import CrossSection
 from atft_hpo.data.features.families import features_of
 from atft_hpo.data.features.families.kind import Feature
 from atft_hpo.data.features.pieces import history_of, pieces, rows_of
-from atft_hpo.data.features.withheld_factors import withhold_latest
+from atft_hpo.data.features.withheld_factors import WithheldFactors, withhold_latest
 from atft_hpo.data.ingest.prices import Prices, read_prices
 from atft_hpo.data.ingest.table import REPORT_KEY
 from atft_hpo.data.suspicious.table_findings import REPORTED_AS, found_in_prices
@@ -78,50 +79,45 @@ def build_features(
     features = features_of(config.features, bool(prices.sector_names))
     if not prices.sector_names:
         progress("no sector column: features relative to the sector are left out")
-    report = prices.report | _withheld(prices, features, progress)
-    report |= {REPORTED_AS: found.model_dump(mode="json")}
-    builder = _Builder(prices, features, suspicious_R, report)
+    builder = _Builder(prices, features, suspicious_R)
     with _staged(out) as stage, ThreadPoolExecutor(threads or min(os.cpu_count() or 1, 8)) as pool:
+        withheld = pool.submit(withhold_latest, prices, features)
         builder.rank(pool)
-        pieces = builder.pieces
-        written = pool.map(builder.write, pieces, [stage / _part(i) for i in range(len(pieces))])
-        for done, _ in enumerate(written, start=1):
-            progress(f"features: piece {done} of {len(pieces)}")
+        report = prices.report | {
+            "withheld_factors": _told(withheld.result(), features, progress),
+            REPORTED_AS: found.model_dump(mode="json"),
+        }
+        write = partial(builder.write, {REPORT_KEY: json.dumps(report)})
+        paths = [stage / f"part-{number:05d}.parquet" for number in range(len(builder.pieces))]
+        for done, _ in enumerate(pool.map(write, builder.pieces, paths), start=1):
+            progress(f"features: piece {done} of {len(paths)}")
     return out
 
 
-def _withheld(prices: Prices, features: Sequence[Feature], progress: Progress) -> dict[str, Any]:
+def _told(
+    found: WithheldFactors | None, features: Sequence[Feature], progress: Progress
+) -> dict[str, Any] | None:
     """For the report: which features' rankings the latest splits and dividends change."""
-    found = withhold_latest(prices, features)
     if found is None:
-        return {"withheld_factors": None}
+        return None
     changed = f"{len(found.shifts)} of {len(features)}" if found.shifts else "no"
     progress(
         f"splits and dividends since {found.since} withheld, which rescale {found.stocks:,} "
         f"stocks: {changed} features rank stocks differently before"
     )
-    return {"withheld_factors": asdict(found)}
-
-
-def _part(number: int) -> str:
-    return f"part-{number:05d}.parquet"
+    return asdict(found)
 
 
 class _Builder:
     """Computes features of pieces: ranges of stocks."""
 
     def __init__(
-        self,
-        prices: Prices,
-        features: Sequence[Feature],
-        suspicious_R: NDArray[np.bool_],
-        report: dict[str, Any],
+        self, prices: Prices, features: Sequence[Feature], suspicious_R: NDArray[np.bool_]
     ) -> None:
         self.pieces = list(pieces(np.diff(prices.starts), _PIECE_CELLS))
         self._prices = prices
         self._features = features
         self._suspicious_R = suspicious_R
-        self._metadata = {REPORT_KEY: json.dumps(report)}
         self._benchmarks: Benchmarks = benchmarks(prices)
         self._ranks: dict[str, _Floats] = {}
 
@@ -141,7 +137,7 @@ class _Builder:
         universe = CrossSection(self._prices)
         list(pool.map(universe.rank, self._ranks.values()))
 
-    def write(self, piece: range, path: Path) -> None:
+    def write(self, metadata: dict[bytes, str], piece: range, path: Path) -> None:
         """Write the table of a piece of stocks."""
         prices = self._prices
         history = history_of(prices, self._benchmarks, piece)
@@ -154,7 +150,7 @@ class _Builder:
                 values = rows_of(prices, piece, feature.compute(history))
             columns[feature.name] = _finite(values)
         texts = [name for name in ("code", "sector") if name in columns]
-        table = pa.table(columns).replace_schema_metadata(self._metadata)
+        table = pa.table(columns).replace_schema_metadata(metadata)
         pq.write_table(
             table,
             path,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.ingest.adjustment.adjusted_prices import RawPrices, adjust
-from atft_hpo.data.ingest.adjustment.split_events import splits_in_column
+from atft_hpo.data.ingest.adjustment.split_events import onto_kept_rows, splits_in_column
 from atft_hpo.data.ingest.price_rows import PRICE_COLUMNS, PriceRows, read_price_rows
 from atft_hpo.data.ingest.repairs import (
     KINDS,
@@ -52,7 +52,7 @@ class Prices:
     volume_R: _Floats
     """In shares of the stock's last row, as far as splits are known; 0 where nothing was traded."""
     traded_value_R: _Floats
-    """The day's money, of which no later day knows."""
+    """The day's money: the table's own, else raw close times raw volume."""
     alive_R: NDArray[np.bool_]
     """In the universe that day."""
     tradable_R: NDArray[np.bool_]
@@ -62,8 +62,7 @@ class Prices:
     sector_R: NDArray[np.int32]
     """Indices into `sector_names`; -1 where there is none."""
     report: dict[str, Any]
-    """For the manifest: `columns` taken for what, `unused` ones, rows `repaired` by kind, and how
-    prices and volume were adjusted."""
+    """For the manifest: `columns` taken for what, `unused` ones, rows `repaired`, `adjustment`."""
     price_factor_R: _Floats | None = None
     """Adjusted over given prices, which later splits and dividends decide; None: not adjusted."""
     share_factor_R: _Floats | None = None
@@ -81,14 +80,14 @@ def read_prices(source: Path, config: DataConfig, progress: Progress) -> Prices:
     rows = read_price_rows(source, config, progress)
     refuse_impossible(rows)
     kept, counts = rows_with_close(rows)
-    given = rows
+    given, ratio_R = rows, _split_ratios(rows, kept)
     rows = _only(rows, kept)
     refuse_adjusted_close_alone(rows, config.max_repaired_share)
     one_price_R = _one_price(rows)
     counts |= mend(rows.numbers)
     refuse_too_many(given, counts, config.max_repaired_share)
     starts = np.searchsorted(rows.stock_R, np.arange(len(rows.codes) + 1))
-    adjusted = adjust(_raw(rows, starts), config.volume_adjustment, progress)
+    adjusted = adjust(_raw(rows, starts, ratio_R), config.volume_adjustment, progress)
     locked_R = limit_locked(one_price_R, adjusted.close_R, starts)
     counts["limit_locked"] = int((locked_R & (adjusted.volume_R > 0)).sum())
     counts = {kind: counts[kind] for kind in KINDS if counts[kind]}
@@ -148,12 +147,18 @@ def _one_price(rows: PriceRows) -> NDArray[np.bool_]:
     return equal
 
 
-def _raw(rows: PriceRows, starts: NDArray[np.int64]) -> RawPrices:
+def _split_ratios(rows: PriceRows, kept: NDArray[np.bool_]) -> _Floats | None:
+    """[kept rows] new shares per old one on the day of a split, from the column of splits."""
+    column_R = rows.numbers.get("split_factor")
+    if column_R is None:
+        return None
+    starts = np.searchsorted(rows.stock_R, np.arange(len(rows.codes) + 1))
+    ratio_R = splits_in_column(column_R, rows.split_convention, starts)
+    return onto_kept_rows(ratio_R, kept, rows.stock_R)
+
+
+def _raw(rows: PriceRows, starts: NDArray[np.int64], ratio_R: _Floats | None) -> RawPrices:
     numbers = rows.numbers
-    split_R = numbers.get("split_factor")
-    ratio_R = None
-    if split_R is not None:
-        ratio_R = splits_in_column(split_R, rows.split_convention, starts)
     return RawPrices(
         starts=starts,
         open_R=numbers["open"],

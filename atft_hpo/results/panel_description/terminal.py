@@ -87,7 +87,11 @@ def _alarm(description: PanelDescription) -> list[Text]:
     since = description.factors_withheld_since
     withheld = f"splits and dividends since {since} are withheld"
     if since is None and not description.residual:
-        notes.append(Text("Not tested: whether features know of later splits and dividends."))
+        notes.append(
+            Text(
+                "Not tested: whether features know of later splits: none is known of the last year."
+            )
+        )
     if not description.leaks:
         told = f"No leak alarm: no feature has {bound}"
         more = f", and none changes when {withheld}" if since else ""

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from atft_hpo.config.data_schema import DataConfig
+from atft_hpo.data.ingest.price_rows import PRICE_COLUMNS
 from atft_hpo.data.ingest.prices import Prices, read_prices
 from atft_hpo.errors import DataError
 from atft_hpo.progress import silent
@@ -283,3 +284,24 @@ def test_what_was_taken_left_out_and_mended_is_told_and_reported(
     assert prices.report["unused"] == ["day", "member"]
     assert sum("close = Close" in line and "left out: day, member" in line for line in told) == 1
     assert any("2 rows with a close but without a volume" in line for line in told)
+
+
+def test_a_split_on_a_day_without_a_close_happens_on_the_next_day(
+    small: pl.DataFrame, tmp_path: Path
+) -> None:
+    """J-Quants: the factor stands on the ex-day, whether the stock was traded or not."""
+    later = (pl.col("code") == "S2") & (pl.col("day") >= 10)
+    prices = [pl.when(later).then(pl.col(n) / 4).otherwise(pl.col(n)) for n in PRICE_COLUMNS]
+    quoted = small.with_columns(
+        *prices,
+        volume=pl.when(later).then(pl.col("volume") * 4).otherwise(pl.col("volume")),
+        AdjustmentFactor=pl.when(at("S2", 10)).then(0.25).otherwise(1.0),
+    )
+    closed = [pl.when(at("S2", 10)).then(None).otherwise(pl.col(n)).alias(n) for n in PRICE_COLUMNS]
+    found = read(quoted.with_columns(closed), tmp_path)
+    expected = small.filter(~at("S2", 10)).sort("code", "day")
+    factor = np.where(expected["code"] == "S2", 4, 1)
+    np.testing.assert_allclose(found.close_R, expected["close"] / factor)
+    np.testing.assert_allclose(found.volume_R, expected["volume"] * factor)
+    np.testing.assert_allclose(found.traded_value_R, expected["close"] * expected["volume"])
+    assert found.report["adjustment"]["splits"] == 1
