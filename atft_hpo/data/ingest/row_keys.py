@@ -17,6 +17,7 @@ from atft_hpo.data.ingest.values.arrow_values import (
     Vocabulary,
     code_text,
     codes_of,
+    names_of,
     sector_text,
 )
 from atft_hpo.data.ingest.values.dates import DateColumn
@@ -56,13 +57,15 @@ class RowKeys:
         """The next rows.
 
         Raises:
-            DataError: a date or a code is null or of a type that holds none.
+            DataError: a date or a code is null, or a column is of a type that holds none.
         """
         self._dates.add(batch.column("date"), file)
         code = codes_of(batch.column("code"), self._codes, self._columns["code"], file)
         self._code_parts.append(code)
         if "sector" in self.asked:
-            self._sector_parts.append(self._sectors.encode(batch.column("sector")))
+            sector = batch.column("sector")
+            found = names_of(sector, self._sectors, self._columns["sector"], file)
+            self._sector_parts.append(found)
 
     def read(self, progress: Progress) -> Keys:
         """All keys; says what had to be decided about dates.

@@ -1,5 +1,6 @@
 """Arrow columns of any type as numpy arrays: texts as numbers, flags, floats."""
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,8 +26,8 @@ def plain_text(value: Any) -> str | None:
         return None
     if isinstance(value, str):
         return value
-    if isinstance(value, bytes):
-        return value.decode()
+    if math.isinf(value):
+        return str(value)
     return str(int(value)) if value == int(value) else str(value)
 
 
@@ -107,16 +108,25 @@ def decoded(column: pa.Array) -> pa.Array:
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
+def names_of(column: pa.Array, names: Vocabulary, name: str, file: Path) -> NDArray[np.int32]:
+    """Numbers of names, -1 for absent ones.
+
+    Raises:
+        DataError: the column holds no texts or numbers.
+    """
+    kind = value_type(column)
+    if not (is_text(kind) or is_number(kind) or pa.types.is_null(kind)):
+        raise DataError(f"{file}: column {name!r} is {kind}; expected names as text or numbers")
+    return names.encode(column)
+
+
 def codes_of(column: pa.Array, codes: Vocabulary, name: str, file: Path) -> NDArray[np.int32]:
     """Numbers of codes.
 
     Raises:
         DataError: a code is null or empty, or the column holds no texts or numbers.
     """
-    kind = value_type(column)
-    if not (is_text(kind) or pa.types.is_integer(kind) or is_number(kind)):
-        raise DataError(f"{file}: column {name!r} is {kind}; expected codes as text or numbers")
-    numbers = codes.encode(column)
+    numbers = names_of(column, codes, name, file)
     if absent := int(np.count_nonzero(numbers < 0)):
         raise DataError(f"{file}: column {name!r} is null in {absent:,} row(s)")
     return numbers
