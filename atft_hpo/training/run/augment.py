@@ -53,15 +53,18 @@ def drop_stocks(batch: Batch, share: float, generator: torch.Generator) -> Batch
 def mix_stocks(batch: Batch, share: float, generator: torch.Generator) -> Batch:
     """Mix a share of stocks with another stock of the same days, inputs and labels alike.
 
-    The partner's part is uniform in [0, ½]; days when either has no row stay unmixed, and a label
-    that either lacks is lacking (mixup, Zhang et al. 2018, with λ kept above a half).
+    The partner's part is uniform in [0, ½]; days when either has no row stay unmixed, as do slice
+    days when either is not in the universe: nobody learns from such rows. A label that either
+    lacks is lacking (mixup, Zhang et al. 2018, with λ kept above a half).
     """
     stocks = len(batch.stocks)
     device = batch.x_NTF.device
     partner_N = torch.randperm(stocks, generator=generator, device=device)
     part_N = 0.5 * torch.rand(stocks, generator=generator, device=device)
     part_N = part_N * _chosen(stocks, share, generator)
-    part_NT1 = (part_N[:, None] * (batch.present_NT & batch.present_NT[partner_N])).unsqueeze(2)
+    both_NT = batch.present_NT & batch.present_NT[partner_N]
+    both_NT[:, batch.context :] &= batch.alive_NS & batch.alive_NS[partner_N]
+    part_NT1 = (part_N[:, None] * both_NT).unsqueeze(2)
     part_NS1 = part_NT1[:, batch.context :]
 
     def mixed(value: Tensor, part: Tensor) -> Tensor:

@@ -141,6 +141,26 @@ def test_mixing_leaves_dead_days_alone_and_spreads_no_missing_label_to_unmixed(
     assert torch.equal(before.isnan(), after.isnan())
 
 
+def test_mixing_takes_nothing_from_a_row_outside_of_the_universe(
+    batch: Batch, generator: torch.Generator
+) -> None:
+    outside_NS = torch.zeros(STOCKS, DAYS, dtype=torch.bool)
+    outside_NS[::2, 1:4] = True
+    left = dataclasses.replace(
+        batch,
+        x_NTF=batch.x_NTF.clone(),
+        alive_NS=batch.alive_NS & ~outside_NS,
+        label_NSQ=batch.label_NSQ.masked_fill(outside_NS[..., None], torch.nan),
+        return_NS=torch.where(outside_NS, 1e6, batch.return_NS),
+    )
+    left.x_NTF[:, CONTEXT:][outside_NS & batch.alive_NS] = 1e6
+    found = mix_stocks(left, 1.0, generator)
+    assert (found.x_NTF[:, CONTEXT:] != left.x_NTF[:, CONTEXT:]).any()
+    assert found.x_NTF[:, CONTEXT:][left.alive_NS].abs().max() < 100
+    assert found.return_NS[left.alive_NS].nan_to_num().abs().max() < 1
+    assert torch.equal(found.label_NSQ[::2, 1:4].isnan(), left.label_NSQ[::2, 1:4].isnan())
+
+
 def test_noise_has_the_size_asked_and_spares_dead_cells(
     batch: Batch, generator: torch.Generator
 ) -> None:
