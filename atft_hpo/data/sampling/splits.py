@@ -128,7 +128,8 @@ def leave_out_late_exits(
     """Make labels of the train range NaN, in place, whose exit is on day `limit` or later.
 
     A stock that cannot be traded when its label is due is left later (`labels`), over a long halt
-    later than the purge provides for.
+    later than the purge provides for; or it is marked to its last close, which is held out as well
+    where it has rows there, though none at which it could be traded.
 
     Args:
         return_DNQ: all days of the panel.
@@ -136,7 +137,7 @@ def leave_out_late_exits(
         limit: the first day that is held out; with the purge, no label of `train` is due there.
     """
     exit_DN = next_tradable(panel.tradable[:limit])
-    later_N = panel.tradable[limit:].any(axis=0)
+    later_N = panel.present[limit:].any(axis=0)
     due_D = np.arange(train.start, train.stop) + panel.manifest.delay_days
     for q, horizon in enumerate(panel.manifest.horizons_days):
         late_DN = (exit_DN[np.minimum(due_D + horizon, limit - 1)] == limit) & later_N

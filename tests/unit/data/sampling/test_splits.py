@@ -171,14 +171,18 @@ def test_the_gaps_are_kept_beside_the_dates():
 
 
 def test_a_label_left_in_the_validation_range_is_no_training_label():
-    """One stock is halted from before its labels are due until after validation begins."""
+    """One stock is halted from before its labels are due until after validation begins; another
+    does not trade any more, but has closes, to the last of which its labels are marked."""
     split = Split(range(10), range(13, 20), range(23, 30), range(30, 30))
-    tradable = np.ones((30, 3), bool)
+    tradable, present = np.ones((30, 4), bool), np.ones((30, 4), bool)
     tradable[9:14, 0] = False
-    tradable[9:, 1] = False  # trades no more: marked to its last close
+    tradable[9:, 1] = False
+    tradable[9:, 2] = present[12:, 2] = False  # delisted: its last close is before validation
     manifest = SimpleNamespace(horizons_days=(1, 2), delay_days=1)
-    panel, returns = SimpleNamespace(tradable=tradable, manifest=manifest), np.zeros((30, 3, 2))
+    panel = SimpleNamespace(tradable=tradable, present=present, manifest=manifest)
+    returns = np.zeros((30, 4, 2))
     leave_out_late_exits(returns, panel, split.train, split.validation.start)
-    assert np.flatnonzero(np.isnan(returns[:, 0, 0])).tolist() == [7, 8, 9]
-    assert np.flatnonzero(np.isnan(returns[:, 0, 1])).tolist() == [6, 7, 8, 9]
-    assert not np.isnan(returns[:, 1:]).any()
+    for stock in (0, 1):
+        assert np.flatnonzero(np.isnan(returns[:, stock, 0])).tolist() == [7, 8, 9]
+        assert np.flatnonzero(np.isnan(returns[:, stock, 1])).tolist() == [6, 7, 8, 9]
+    assert not np.isnan(returns[:, 2:]).any()
