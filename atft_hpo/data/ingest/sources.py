@@ -5,7 +5,8 @@
     taken(sources)                                                    # for people, and the manifest
 
 Files of one table may call a column differently, hold it in another type, and have more columns
-than are needed. Where no file has a column of codes, each holds one stock and bears its code.
+than are needed. Where no file has a column of codes, each holds one stock and bears its code, or the
+folder does that it is in.
 """
 
 import re
@@ -13,11 +14,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import unquote
 
 import pyarrow as pa
 
 from atft_hpo.config.toml import nearest
-from atft_hpo.data.ingest.column_names import recognise
+from atft_hpo.data.ingest.column_names import meaning_of, recognise
 from atft_hpo.data.ingest.files.file_formats import TidyFile, opened
 from atft_hpo.data.ingest.files.table_files import stem, table_files
 from atft_hpo.data.ingest.values.dates import looks_like_dates
@@ -107,7 +109,7 @@ def find_sources(
     files = table_files(path)
     found = [_recognised(file, said, [*required, *optional], by_name) for file in files]
     if path.is_dir() and "code" in required and not any("code" in s.columns for s in found):
-        found = [replace(source, code=stem(source.path)) for source in found]
+        found = [replace(source, code=_code_of(source.path, path)) for source in found]
     for source in found:
         for meaning in required:
             if meaning not in source.columns and not (meaning == "code" and source.code):
@@ -169,6 +171,16 @@ def _recognised(
             if (dates := next(index, None)) is not None:
                 columns["date"] = dates
         return Source(path, file.schema, columns)
+
+
+def _code_of(path: Path, table: Path) -> str:
+    """The code that a file of one stock bears: 7203 of 7203.csv, or of code=7203/part-0.parquet,
+    as engines name the folders of a table that they partition."""
+    for folder in path.relative_to(table).parent.parts[::-1]:
+        key, equals, value = folder.partition("=")
+        if equals and value and meaning_of(key) == "code":
+            return unquote(value)
+    return stem(path)
 
 
 def _holds_dates(file: TidyFile, name: str) -> bool:

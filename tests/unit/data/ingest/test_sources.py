@@ -36,6 +36,20 @@ def equal(a, b):
         np.testing.assert_allclose(*(getattr(p, name).astype(float) for p in (a, b)), rtol=1e-12)
 
 
+@pytest.mark.parametrize("key", ["code", "Symbol"])
+def test_a_folder_of_a_partitioned_table_bears_the_code(small, tmp_path, key):
+    codes = {"S0": "0050", "S1": "BRK/B", "S2": "130A", "S3": "part-0"}
+    for old, new in codes.items():
+        rows = small.filter(pl.col("code") == old).drop("code")
+        folder = tmp_path / "code=none" / f"{key}={new.replace('/', '%2F')}"
+        folder.mkdir(parents=True)
+        rows.head(9).write_parquet(folder / "part-0.parquet")
+        rows.slice(9).write_parquet(folder / "part-1.parquet")
+    whole = tmp_path / "whole.parquet"
+    small.with_columns(pl.col("code").replace(codes)).write_parquet(whole)
+    equal(read(tmp_path / "code=none"), read(whole))
+
+
 def test_one_file_per_symbol_bears_the_code(small, tmp_path):
     codes = {"S0": "0050", "S2": "130A", "S3": "BRK.B"}
     for old, new in codes.items():
