@@ -5,8 +5,8 @@
     taken(sources)                                                    # for people, and the manifest
 
 Files of one table may call a column differently, hold it in another type, and have more columns
-than are needed. Where no file has a column of codes, each holds one stock and bears its code, or the
-folder does that it is in.
+than are needed. Where no file has a column of codes, each holds one stock and bears its code in its
+name, or in that of its folder.
 """
 
 import re
