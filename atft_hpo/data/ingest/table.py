@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from atft_hpo.config.data_schema import DataConfig
 from atft_hpo.data.ingest.column_names import meaning_of
-from atft_hpo.data.ingest.files.table_files import left_out, no_rows
+from atft_hpo.data.ingest.files.file_formats import opened
+from atft_hpo.data.ingest.files.table_files import left_out, no_rows, table_files
 from atft_hpo.data.ingest.number_columns import NumberColumns, plain_copies
 from atft_hpo.data.ingest.row_keys import Keys, RowKeys
 from atft_hpo.data.ingest.sources import (
@@ -102,7 +103,9 @@ def open_table(path: Path, config: DataConfig, copies: Path, progress: Progress 
     """
     optional = ("sector", *_FLAGS, "adj_close", *_NUMBERS)
     by_name = (*_FLAGS, *_NUMBERS)
-    sources = find_sources(path, config.said_columns, _KEYS, optional, by_name)
+    report = _built_from(path)
+    said = {} if report else config.said_columns
+    sources = find_sources(path, said, _KEYS, optional, by_name)
     sources, raw_close = _labels_from_adjusted(sources)
     for meaning in set(optional) - set(_MAY_LACK):
         require_in_all(sources, meaning)
@@ -116,7 +119,6 @@ def open_table(path: Path, config: DataConfig, copies: Path, progress: Progress 
         found = ", ".join(sources[0].schema.names)
         raise DataError(f"{sources[0].path}: no numeric feature column; found {found}")
     ignored = [n for n in _names(sources) if n not in {*numbers.names, *fixed} or n in raw_close]
-    report = _input_report(sources)
     if not report:
         unused = [*ignored, *(file.name for file in left_out(path))]
         progress(told(sources, unused))
@@ -206,8 +208,13 @@ def _targets(sources: tuple[Source, ...], horizons: tuple[int, ...]) -> dict[int
     return targets
 
 
-def _input_report(sources: tuple[Source, ...]) -> dict[str, Any]:
-    metadata = sources[0].schema.metadata or {}
+def _built_from(path: Path) -> dict[str, Any]:
+    """What `build_features` says of its own input; empty of any other table.
+
+    Such a table has our names: what `data.columns` says was said of the prices.
+    """
+    with opened(table_files(path)[0]) as file:
+        metadata = file.schema.metadata or {}
     report: dict[str, Any] = json.loads(metadata.get(REPORT_KEY, b"{}"))
     return report
 

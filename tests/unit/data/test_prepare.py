@@ -78,6 +78,23 @@ def test_features_are_built_from_daily_prices(volume, daily):
     assert [p.name for p in volume.panels.iterdir()] == [panel.root.name]
 
 
+def test_columns_that_are_said_are_those_of_the_prices(volume, daily, tmp_path):
+    names = {"date": "when", "code": "PERMNO", "close": "Last price", "sector": "branch"}
+    said = tmp_path / "said.parquet"
+    pl.read_parquet(daily).rename(names).write_parquet(said)
+    features = FeaturesConfig(families=("returns", "ranks"), windows_days=(1, 5))
+    common = DataConfig(source="ohlcv", path=str(daily), features=features, **SHORT)
+    plain = prepare_panel(common, volume)
+    by_name = common.model_copy(update={"path": str(said), "columns": names})
+    panel = prepare_panel(by_name, volume)
+    assert panel.manifest.report["input"]["columns"] | names == (
+        panel.manifest.report["input"]["columns"]
+    )
+    assert panel.manifest.sectors == plain.manifest.sectors
+    np.testing.assert_array_equal(panel.features, plain.features)
+    np.testing.assert_array_equal(panel.targets, plain.targets)
+
+
 def test_what_was_taken_and_mended_of_prices_is_told_and_in_the_manifest(volume, daily):
     frame = pl.read_parquet(daily).sort("code", "date")
     holes = frame.with_columns(
