@@ -7,7 +7,7 @@ and of blemishes. What cannot be right is an error; what was taken, mended or le
 and kept in `Prices.report`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,10 @@ from atft_hpo.errors import DataError
 from atft_hpo.progress import Progress
 
 _Floats = NDArray[np.float64]
+
+
+def _no_dates() -> NDArray[np.datetime64]:
+    return np.empty(0, "datetime64[D]")
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class Prices:
     """Adjusted over given prices, which later splits and dividends decide; None: not adjusted."""
     share_factor_R: _Floats | None = None
     """Shares of the stock's last row are the day's over this; None without a known split."""
+    empty_dates: NDArray[np.datetime64] = field(default_factory=_no_dates)
+    """Days left out on which the table has rows and no stock has a close."""
 
 
 def read_prices(source: Path, config: DataConfig, progress: Progress) -> Prices:
@@ -92,6 +98,9 @@ def read_prices(source: Path, config: DataConfig, progress: Progress) -> Prices:
     counts["limit_locked"] = int((locked_R & (adjusted.volume_R > 0)).sum())
     counts = {kind: counts[kind] for kind in KINDS if counts[kind]}
     progress(f"{len(starts) - 1:,} stocks, {len(rows.dates):,} days, {len(rows.day_R):,} rows")
+    empty = np.setdiff1d(given.dates, rows.dates)
+    if len(empty):
+        progress(f"{len(empty):,} days without any close, such as {empty[0]}: left out")
     for kind, count in counts.items():
         progress(f"{count:,} rows {KINDS[kind]} ({kind})")
     return Prices(
@@ -117,6 +126,7 @@ def read_prices(source: Path, config: DataConfig, progress: Progress) -> Prices:
         },
         price_factor_R=adjusted.price_factor_R,
         share_factor_R=adjusted.share_factor_R,
+        empty_dates=empty,
     )
 
 

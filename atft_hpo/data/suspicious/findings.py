@@ -74,7 +74,7 @@ class SuspiciousPrices(_Record):
     extreme_returns: Finding
     """A close five times the one before, or a fifth, that is neither."""
     thin_days: Finding
-    """Days on which most stocks have no row, no trade, or an unchanged close."""
+    """Days on which most stocks have no row, no trade, or an unchanged close, or none a close."""
     stale_runs: Finding
     """Five equal closes or more in a row, too many for chance."""
     untraded_changes: Finding | None
@@ -135,18 +135,22 @@ def _split_days(rows: JudgedPrices, splits: Splits) -> tuple[SplitDay, ...]:
 
 
 def _days(rows: JudgedPrices, days: ThinDays) -> Finding:
-    order = np.argsort(-days.missing_M, kind="stable")[:WORST]
+    thin = list(
+        zip(
+            rows.dates[days.day_M].astype(str).tolist(),
+            days.missing_M.tolist(),
+            days.reason_M.tolist(),
+            strict=True,
+        )
+    )
+    found = sorted(thin + [(date, 1.0, "no closes") for date in rows.empty_dates])
+    worst = sorted(found, key=lambda day: -day[1])[:WORST]
     return Finding(
-        count=len(days.day_M),
-        share=len(days.day_M) / len(rows.dates),
+        count=len(found),
+        share=len(found) / (len(rows.dates) + len(rows.empty_dates)),
         worst=tuple(
-            Example(
-                date=str(rows.dates[days.day_M[c]]),
-                code=None,
-                size=round(float(days.missing_M[c]), 6),
-                note=str(days.reason_M[c]),
-            )
-            for c in order
+            Example(date=date, code=None, size=round(size, 6), note=reason)
+            for date, size, reason in worst
         ),
     )
 

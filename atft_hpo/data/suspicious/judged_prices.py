@@ -40,6 +40,8 @@ class JudgedPrices:
     """NaN where unknown; None where there are closes only."""
     volume_R: Floats | None
     """Shares; 0 = not traded, NaN where unknown; None where there are closes only."""
+    empty_dates: tuple[str, ...] = ()
+    """Days, none of `dates`, of which the table has rows without any close; ISO, ascending."""
 
     @classmethod
     def of_prices(cls, prices: Prices) -> "JudgedPrices":
@@ -52,6 +54,7 @@ class JudgedPrices:
             close_R=prices.close_R,
             open_R=prices.open_R,
             volume_R=prices.volume_R,
+            empty_dates=tuple(map(str, prices.empty_dates)),
         )
 
     @classmethod

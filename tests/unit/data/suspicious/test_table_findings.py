@@ -89,6 +89,24 @@ def test_the_build_says_so(unadjusted, tmp_path):
     assert [line for line in said if line.startswith("suspicious prices: 12 unadjusted split")]
 
 
+def test_a_day_with_rows_and_no_closes_is_named(unadjusted, tmp_path):
+    shut = pl.col("date") == date(2019, 10, 1)
+    numbers = ["open", "high", "low", "close", "volume"]
+    frame = unadjusted.with_columns(
+        pl.when(shut).then(None).otherwise(pl.col(n)).alias(n) for n in numbers
+    )
+    frame.write_parquet(tmp_path / "prices.parquet")
+    said = []
+    out = build_features(tmp_path / "prices.parquet", tmp_path / "out", PRICES, said.append)
+    packed = pack_table(out, tmp_path / "panel", PRICES)
+    thin = packed.manifest.report[REPORTED_AS]["thin_days"]
+    assert thin["count"] == 1
+    assert thin["share"] == 1 / 300
+    assert thin["worst"] == [{"date": "2019-10-01", "code": None, "size": 1.0, "note": "no closes"}]
+    assert "1 days without any close, such as 2019-10-01: left out" in said
+    assert "2019-10-01" not in packed.manifest.dates
+
+
 def test_masked_labels_are_those_over_the_split_and_all_others_stay(built, tmp_path):
     kept = pack_table(built, tmp_path / "kept", config())
     masked = pack_table(built, tmp_path / "masked", config("mask_label"))
