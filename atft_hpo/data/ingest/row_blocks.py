@@ -52,8 +52,9 @@ class Block:
     def dense(self, x_FDS: NDArray[Any], kept: NDArray[np.int64], stocks: int) -> NDArray[Any]:
         """[D, N, F] of the features kept, from slots; cells without a row are 0."""
         x_DNF = np.zeros((len(self.stocks_D), stocks, len(kept)), dtype=x_FDS.dtype)
+        kept_FDS = x_FDS if len(kept) == len(x_FDS) else x_FDS[kept]
         for day, (count, stock_S) in enumerate(zip(self.stocks_D, self.stock_DS, strict=True)):
-            x_DNF[day, stock_S[:count]] = np.ascontiguousarray(x_FDS[kept, day, :count].T)
+            x_DNF[day, stock_S[:count]] = np.ascontiguousarray(kept_FDS[:, day, :count].T)
         return x_DNF
 
 
