@@ -87,9 +87,8 @@ def test_columns_that_are_said_are_those_of_the_prices(volume, daily, tmp_path):
     plain = prepare_panel(common, volume)
     by_name = common.model_copy(update={"path": str(said), "columns": names})
     panel = prepare_panel(by_name, volume)
-    assert panel.manifest.report["input"]["columns"] | names == (
-        panel.manifest.report["input"]["columns"]
-    )
+    taken = panel.manifest.report["input"]["columns"]
+    assert taken | names == taken
     assert panel.manifest.sectors == plain.manifest.sectors
     np.testing.assert_array_equal(panel.features, plain.features)
     np.testing.assert_array_equal(panel.targets, plain.targets)
