@@ -104,10 +104,11 @@ def find_sources(
 
     Raises:
         DataError: no table there, a file that cannot be read, a column that is absent or that two
-            columns may be.
+            columns may be, or a meaning said that nothing here has.
     """
-    files = table_files(path)
-    found = [_recognised(file, said, [*required, *optional], by_name) for file in files]
+    files, meanings = table_files(path), [*required, *optional]
+    _refuse_unread(said, meanings, path)
+    found = [_recognised(file, said, meanings, by_name) for file in files]
     if path.is_dir() and "code" in required and not any("code" in s.columns for s in found):
         found = [replace(source, code=_code_of(source.path, path)) for source in found]
     for source in found:
@@ -153,6 +154,19 @@ def told(sources: Sequence[Source], unused: Sequence[str]) -> str:
     """One line for people: what was taken for what, and what was not."""
     pairs = ", ".join(f"{meaning} = {column}" for meaning, column in taken(sources).items())
     return f"columns: {pairs}" + (f"; left out: {', '.join(unused)}" if unused else "")
+
+
+def _refuse_unread(said: Mapping[str, str], meanings: Sequence[str], path: Path) -> None:
+    """Refuse a meaning that would be passed over in silence."""
+    for meaning in said:
+        if meaning not in meanings:
+            hint = (
+                " (data.features.universe_column names the universe)" if meaning == "alive" else ""
+            )
+            raise DataError(
+                f"{path}: data.columns.{meaning} is not read from such a table{hint}; leave it "
+                f"out: expected some of {', '.join(meanings)}"
+            )
 
 
 def is_index_name(name: str) -> bool:

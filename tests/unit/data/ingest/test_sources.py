@@ -210,3 +210,10 @@ def test_words_among_numbers_are_refused_by_column_and_file(small, tmp_path):
     assert "a.parquet: column 'close' is date32[day]; expected numbers" in message(
         tmp_path / "a.parquet"
     )
+
+
+def test_a_meaning_that_prices_have_not_is_refused_rather_than_passed_over(small, tmp_path):
+    small.with_columns(member=pl.lit(True)).write_parquet(tmp_path / "t.parquet")
+    said = message(tmp_path / "t.parquet", columns={"alive": "member"})
+    assert "data.columns.alive is not read from such a table" in said
+    assert "data.features.universe_column" in said
