@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from atft_hpo.config.data_schema import PackConfig
 from atft_hpo.data.array_statistics.ordered import Floats, Ordered, rows_in_cache
-from atft_hpo.data.array_statistics.ranks import ranks_in_order, score_table
+from atft_hpo.data.array_statistics.ranks import ranks_in_order, score_table, scores_among
 from atft_hpo.data.ingest.row_blocks import Block
 from atft_hpo.data.store.column_statistics import ColumnStatistics
 from atft_hpo.data.store.panel import FeatureSpec, Normalisation
@@ -201,20 +201,7 @@ class Others:
             if not count:
                 x_o[:] = np.nan
             elif len(x_o):
-                _score(x_o, members.ascending_RN[r, :count])
-
-
-def _score(x_o: Floats, members_n: Floats) -> None:
-    """Normal scores of the ranks among ascending values take the place of `x_o`."""
-    count = len(members_n)
-    order_o = np.argsort(x_o)  # a search for values in order takes a third of the time
-    sorted_o = x_o[order_o]
-    below_o = np.searchsorted(members_n, sorted_o)
-    upto_o = below_o.copy()
-    equal_o = members_n[np.minimum(below_o, count - 1)] == sorted_o
-    upto_o[equal_o] = np.searchsorted(members_n, sorted_o[equal_o], side="right")
-    half_steps_o = np.clip(below_o + upto_o - 1, 0, 2 * count - 2)
-    x_o[order_o] = np.where(np.isnan(sorted_o), np.nan, score_table(count)[half_steps_o])
+                x_o[:] = scores_among(members.ascending_RN[r, :count], x_o)
 
 
 class _Arrays(threading.local):

@@ -3,11 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.stats import percentileofscore, rankdata
+from scipy.stats import norm, percentileofscore, rankdata
 
 from atft_hpo.data.array_statistics.ranks import (
     average_ranks,
     normal_scores,
+    scores_among,
     shares_below,
     sorted_with_places,
     uniform_ranks,
@@ -92,3 +93,17 @@ def test_normal_scores_are_symmetric_and_zero_without_information():
     assert scores[0, 2] == 0
     np.testing.assert_array_equal(scores[1], 0)
     assert scores[2, 0] == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 30), st.integers(0, 20), st.integers(0, 9_999))
+def test_scores_among_others_are_those_of_the_share_below(others, count, seed):
+    rng = np.random.default_rng(seed)
+    ascending = np.sort(rng.integers(-5, 6, others)).astype(np.float32)
+    values = rng.integers(-7, 8, count).astype(np.float32)
+    values[rng.random(count) < 0.1] = np.nan
+    found = scores_among(ascending, values)
+    for x, score in zip(values, found, strict=True):
+        share = ((ascending < x).mean() + (ascending <= x).mean()) / 2
+        expected = norm.ppf(np.clip(share, 0.5 / others, 1 - 0.5 / others))
+        assert np.isnan(score) if np.isnan(x) else abs(score - expected) < 1e-5
