@@ -195,5 +195,7 @@ def sectors_of_days(rows: Rows) -> NDArray[np.int16]:
 def _sector_changes(rows: Rows) -> int:
     """Stocks that have had more than one sector."""
     known = rows.sector_R >= 0
-    pairs = np.unique(np.stack([rows.stock_R[known], rows.sector_R[known]]), axis=1)
-    return int((np.bincount(pairs[0], minlength=1) > 1).sum())
+    shape = (len(rows.codes), len(rows.sector_names))
+    had_NS = np.zeros(shape, dtype=np.bool_)
+    had_NS[rows.stock_R[known], rows.sector_R[known]] = True
+    return int((had_NS.sum(axis=1) > 1).sum())
