@@ -50,22 +50,29 @@ def next_tradable(tradable_DN: Bools) -> NDArray[np.int64]:
     return np.asarray(np.minimum.accumulate(day_DN[::-1], axis=0)[::-1])
 
 
-def forward_returns(close_DN: Prices, tradable_DN: Bools, horizon: int, delay: int) -> Prices:
-    """[D, N] labels of one horizon, see the module; NaN past the end of the panel.
+def exit_prices(close_DN: Prices, tradable_DN: Bools) -> Prices:
+    """[D, N] close at which a position is left that is to be left on a day, see the module.
 
     Args:
         close_DN: NaN where there is none.
         tradable_DN: False wherever there is no close.
     """
-    out_DN = np.full_like(close_DN, np.nan)
-    last = len(close_DN) - delay - horizon
+    day_DN = next_tradable(tradable_DN)
+    found_DN = np.take_along_axis(close_DN, np.minimum(day_DN, len(close_DN) - 1), axis=0)
+    return np.where(day_DN < len(close_DN), found_DN, last_known(close_DN)[-1])
+
+
+def forward_returns(entry_DN: Prices, exit_DN: Prices, horizon: int, delay: int) -> Prices:
+    """[D, N] labels of one horizon; NaN past the end of the panel.
+
+    Args:
+        entry_DN: closes at which a position can be entered, else NaN.
+        exit_DN: `exit_prices`.
+    """
+    out_DN = np.full_like(entry_DN, np.nan)
+    last = len(entry_DN) - delay - horizon
     if last > 0:
-        entry_DN = np.where(tradable_DN, close_DN, np.nan)[delay : delay + last]
-        exit_day_DN = next_tradable(tradable_DN)[delay + horizon :]
-        at_end_N = last_known(close_DN)[-1]
-        found_DN = np.take_along_axis(close_DN, np.minimum(exit_day_DN, len(close_DN) - 1), axis=0)
-        exit_DN = np.where(exit_day_DN < len(close_DN), found_DN, at_end_N)
-        out_DN[:last] = exit_DN / entry_DN - 1
+        out_DN[:last] = exit_DN[delay + horizon :] / entry_DN[delay : delay + last] - 1
     return out_DN
 
 
@@ -83,13 +90,16 @@ def label_tensor(
         DataError: a horizon has no label at all.
     """
     out_DNQ = np.empty((len(rows.dates), len(rows.codes), len(horizons)), dtype=np.float32)
+    if close_DN is not None:
+        entry_DN = np.where(tradable_DN, close_DN, np.nan)
+        exit_DN = exit_prices(close_DN, tradable_DN)
     for q, horizon in enumerate(horizons):
         if horizon in table.targets:
             given_R = rows.numbers[table.targets[horizon]]
             out_DNQ[..., q] = dense(rows, np.where(np.isfinite(given_R), given_R, np.nan))
         else:
             assert close_DN is not None  # `open_table` refuses a table with neither
-            out_DNQ[..., q] = forward_returns(close_DN, tradable_DN, horizon, delay)
+            out_DNQ[..., q] = forward_returns(entry_DN, exit_DN, horizon, delay)
         if np.isnan(out_DNQ[..., q]).all():
             raise DataError(
                 f"no label for horizon {horizon} days: {len(rows.dates)} days of data, delay "

@@ -3,7 +3,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from atft_hpo.data.store.labels import forward_returns, last_known, next_tradable
+from atft_hpo.data.store.labels import (
+    exit_prices,
+    forward_returns,
+    last_known,
+    next_tradable,
+)
 
 PRICES = arrays(
     np.float64,
@@ -12,11 +17,16 @@ PRICES = arrays(
 )
 
 
+def labels(close, tradable, horizon, delay):
+    entry = np.where(tradable, close, np.nan)
+    return forward_returns(entry, exit_prices(close, tradable), horizon, delay)
+
+
 @settings(max_examples=80, deadline=None)
 @given(PRICES, st.integers(1, 6), st.integers(0, 3), st.integers(0, 99))
 def test_forward_returns_follow_the_definition(close, horizon, delay, seed):
     tradable = np.isfinite(close) & (np.random.default_rng(seed).random(close.shape) > 0.2)
-    found = forward_returns(close, tradable, horizon, delay)
+    found = labels(close, tradable, horizon, delay)
     days = len(close)
     for d in range(days):
         for n in range(close.shape[1]):
@@ -31,20 +41,20 @@ def test_forward_returns_follow_the_definition(close, horizon, delay, seed):
 
 def test_a_jump_over_a_halt_is_in_the_label_of_who_was_caught_in_it():
     close = np.array([[10.0], [10.0], [10.0], [np.nan], [5.0], [5.0], [5.0]])
-    found = forward_returns(close, np.isfinite(close), horizon=1, delay=1)[:, 0]
+    found = labels(close, np.isfinite(close), horizon=1, delay=1)[:, 0]
     np.testing.assert_array_equal(found, [0.0, -0.5, np.nan, 0.0, 0.0, np.nan, np.nan])
 
 
 def test_a_stock_that_trades_no_more_is_marked_to_its_last_close():
     close = np.array([[10.0], [8.0], [6.0], [np.nan], [np.nan], [np.nan]])
-    found = forward_returns(close, np.isfinite(close), horizon=2, delay=0)[:, 0]
+    found = labels(close, np.isfinite(close), horizon=2, delay=0)[:, 0]
     np.testing.assert_allclose(found, [-0.4, -0.25, 0.0, np.nan, np.nan, np.nan])
 
 
 def test_a_day_at_the_limit_has_a_price_but_no_entry_and_no_exit():
     close = np.array([[10.0], [13.0], [16.9], [17.0], [17.0]])
     tradable = np.array([[True], [False], [True], [True], [True]])
-    found = forward_returns(close, tradable, horizon=1, delay=0)[:, 0]
+    found = labels(close, tradable, horizon=1, delay=0)[:, 0]
     np.testing.assert_allclose(found, [0.69, np.nan, 17.0 / 16.9 - 1, 0.0, np.nan])
 
 

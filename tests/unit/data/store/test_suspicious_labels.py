@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from atft_hpo.data.store.labels import forward_returns, next_tradable
+from atft_hpo.data.store.labels import exit_prices, forward_returns, next_tradable
 from atft_hpo.data.store.suspicious_labels import mask_returns, mask_spans
 
 FLAGS = arrays(np.bool_, st.tuples(st.integers(1, 14), st.integers(1, 3)))
@@ -33,7 +33,10 @@ def test_what_is_left_is_what_adjusted_prices_give(seed, horizon, delay, ratio):
     flags[20, 0] = True
     tradable = rng.random((40, 2)) > 0.1
     right, wrong = (
-        forward_returns(x, tradable, horizon, delay)[..., None] for x in (adjusted, raw)
+        forward_returns(np.where(tradable, x, np.nan), exit_prices(x, tradable), horizon, delay)[
+            ..., None
+        ]
+        for x in (adjusted, raw)
     )
     masked = mask_spans(flags, wrong, next_tradable(tradable), (horizon,), delay)
     kept = ~np.isnan(masked)
