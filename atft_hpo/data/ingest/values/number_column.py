@@ -62,7 +62,8 @@ class NumberColumn:
         if problem := self.texts.problem(hint):
             file, what = problem
             raise DataError(
-                f"{file}: column {self._name!r} holds {what}; expected numbers, written in one way"
+                f"{file}: column {self._name!r} holds {what}; expected numbers, written in one "
+                "way: save it as numbers, or with a point before decimals and no other mark"
             )
         style = self.texts.style(hint)
         parts = [
