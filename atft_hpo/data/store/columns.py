@@ -44,8 +44,10 @@ def check_columns(
     if dropped and config.constant_column == "error":
         name, reason = next(iter(dropped.items()))
         more = f" (and {len(dropped) - 1} more column(s))" if len(dropped) > 1 else ""
+        longer = "" if found.present_F.all() else f"give more than {len(dates)} days, "
         raise DataError(
-            f'column {name!r} {reason}{more}; remove it, or set data.pack.constant_column = "drop"'
+            f"column {name!r} {reason}{more}; {longer}remove it, or set "
+            'data.pack.constant_column = "drop" (another feature list than before)'
         )
     missing = 1 - found.present_F / max(live_rows, 1)
     shares = {s.name: round(float(m), 6) for s, m in zip(specs, missing, strict=True) if m > 0}
