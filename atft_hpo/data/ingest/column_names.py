@@ -69,7 +69,6 @@ SPLIT_CONVENTIONS: dict[str, Convention] = {
 """What a column of splits counts, by its spelling: `shares` after one share on the day of the split
 (2 for 2:1; 0 or 1: none), a multiplier of earlier `price`s (0.5; 1: none), or a `cumulative`
 divisor of prices."""
-MEANINGS = tuple(_SPELLINGS)
 _MARKS = re.compile(r"[\W_]+")
 _NUMBERED = re.compile(r"^\s*\d+[a-z]?\.\s+")
 

@@ -33,7 +33,6 @@ from atft_hpo.errors import DataError
 from atft_hpo.progress import Progress
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
-REQUIRED_COLUMNS = ("date", "code", *PRICE_COLUMNS, "volume")
 _ADJUSTED = tuple(f"adj_{name}" for name in (*PRICE_COLUMNS, "volume"))
 _MORE = ("traded_value", "split_factor")
 _UNIVERSE = "universe"

@@ -97,12 +97,8 @@ def read_prices(source: Path, config: DataConfig, progress: Progress) -> Prices:
     locked_R = limit_locked(one_price_R, adjusted.close_R, starts)
     counts["limit_locked"] = int((locked_R & (adjusted.volume_R > 0)).sum())
     counts = {kind: counts[kind] for kind in KINDS if counts[kind]}
-    progress(f"{len(starts) - 1:,} stocks, {len(rows.dates):,} days, {len(rows.day_R):,} rows")
     empty = np.setdiff1d(given.dates, rows.dates)
-    if len(empty):
-        progress(f"{len(empty):,} days without any close, such as {empty[0]}: left out")
-    for kind, count in counts.items():
-        progress(f"{count:,} rows {KINDS[kind]} ({kind})")
+    _tell(rows, counts, empty, progress)
     return Prices(
         dates=rows.dates,
         codes=rows.codes,
@@ -128,6 +124,19 @@ def read_prices(source: Path, config: DataConfig, progress: Progress) -> Prices:
         share_factor_R=adjusted.share_factor_R,
         empty_dates=empty,
     )
+
+
+def _tell(
+    rows: PriceRows,
+    counts: dict[str, int],
+    empty: NDArray[np.datetime64],
+    progress: Progress,
+) -> None:
+    progress(f"{len(rows.codes):,} stocks, {len(rows.dates):,} days, {len(rows.day_R):,} rows")
+    if len(empty):
+        progress(f"{len(empty):,} days without any close, such as {empty[0]}: left out")
+    for kind, count in counts.items():
+        progress(f"{count:,} rows {KINDS[kind]} ({kind})")
 
 
 def _only(rows: PriceRows, kept: NDArray[np.bool_]) -> PriceRows:

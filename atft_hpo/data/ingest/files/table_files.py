@@ -11,7 +11,6 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from atft_hpo.config.toml import nearest
 from atft_hpo.data.ingest.column_names import meaning_of
 from atft_hpo.errors import DataError
 
@@ -77,18 +76,6 @@ def stem(path: Path) -> str:
     suffixes = _suffixes(path)
     known = bool(suffixes) and suffixes[0] in _SUFFIXES | {".txt"}
     return path.name[: -sum(map(len, suffixes))] if known else path.stem
-
-
-def require_column(column: str, place: Path, names: list[str], alternative: str = "") -> None:
-    """Refuse a table without `column`.
-
-    Raises:
-        DataError: names `alternative`, what would do instead, and the nearest column.
-    """
-    if column not in names:
-        raise DataError(
-            f"{place}: no column {column!r}{alternative}; {nearest(column, names, 'columns')}"
-        )
 
 
 def no_rows(place: Path) -> DataError:

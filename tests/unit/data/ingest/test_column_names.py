@@ -1,19 +1,22 @@
 """Spellings of real sources, and what is not taken."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atft_hpo.config.data_schema import ColumnMeaning
 from atft_hpo.data.ingest.column_names import (
-    MEANINGS,
     SPLIT_CONVENTIONS,
     key_of,
     meaning_of,
     recognise,
 )
 from atft_hpo.errors import DataError
+
+MEANINGS = get_args(ColumnMeaning)
 
 FILE = Path("a.csv")
 PLAIN = ("date", "code", "open", "high", "low", "close", "volume")

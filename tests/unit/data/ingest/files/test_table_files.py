@@ -6,7 +6,6 @@ from atft_hpo.data.ingest.files.table_files import (
     files_at,
     first_line,
     left_out,
-    require_column,
     stem,
     table_files,
 )
@@ -90,12 +89,6 @@ def test_a_stem_is_the_name_without_what_says_the_format(name, expected):
 def test_the_stem_of_a_directory_is_its_whole_name(tmp_path):
     (tmp_path / "prices.v2").mkdir()
     assert stem(tmp_path / "prices.v2") == "prices.v2"
-
-
-def test_a_missing_column_is_named_with_what_would_do_and_the_nearest(folder):
-    require_column("date", folder, ["date", "code"])
-    with pytest.raises(DataError, match=r"no column 'dat' or a clock; did you mean 'date'"):
-        require_column("dat", folder, ["date", "code"], " or a clock")
 
 
 @pytest.mark.parametrize(("error", "text"), [(OSError("one\ntwo"), "one"), (OSError(), "OSError")])
