@@ -1,33 +1,20 @@
 """Rows of values in ascending order, and what can be read off it: extremes, medians, deviations.
 
-    ordered = Ordered.of(x_RN)
+    ordered = Ordered.of(x_RN.copy())
     ordered.medians, ordered.median_deviation(ordered.medians)      # [R] each
 
 A row is one feature on one day, [R, N] float32 with NaN where a value is missing. Rows are sorted
 once; everything else looks a few places up, by bisection, for all rows at the same time.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from atft_hpo.data.array_statistics.ranks import sorted_with_places
-
 Floats = NDArray[np.float32]
 Places = NDArray[np.int64]
-
-_CACHED_CELLS = 1 << 15
-
-
-def rows_in_cache(x_RN: NDArray[Any]) -> Iterator[slice]:
-    """The rows, some at a time: several operations in turn find them in the processor's cache."""
-    step = max(1, _CACHED_CELLS // x_RN.shape[1])
-    for start in range(0, len(x_RN), step):
-        yield slice(start, start + step)
 
 
 @dataclass(frozen=True)
@@ -35,24 +22,12 @@ class Ordered:
     """R rows in ascending order, NaN last."""
 
     ascending_RN: Floats
-    places_RN: Places | None = None
-    """Where in its row each ascending value stands; only for ranks."""
 
     @classmethod
-    def of(
-        cls, x_RN: Floats, ascending_RN: Floats | None = None, places_RN: Places | None = None
-    ) -> "Ordered":
-        """Sort the rows of `x_RN` into `ascending_RN` (a new array without), with their places
-        where an array is given for these."""
-        if ascending_RN is None:
-            ascending_RN = np.empty_like(x_RN)
-        if places_RN is None:
-            np.copyto(ascending_RN, x_RN)
-            ascending_RN.sort(axis=-1)
-            return cls(ascending_RN)
-        for rows in rows_in_cache(x_RN):
-            places_RN[rows], ascending_RN[rows] = sorted_with_places(x_RN[rows])
-        return cls(ascending_RN, places_RN)
+    def of(cls, x_RN: Floats) -> "Ordered":
+        """Sort the rows in place."""
+        x_RN.sort(axis=-1)
+        return cls(x_RN)
 
     @cached_property
     def counts(self) -> Places:

@@ -6,8 +6,9 @@ many short rows. Normal scores and uniform ranks are built on it.
 
 import math
 import sys
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,26 +46,93 @@ def shares_below(values: Floats, member: NDArray[np.bool_]) -> NDArray[np.float3
     For a member, which is equal to itself, it is (rank − ½) / members. NaN takes no part and stays
     NaN, as does all of a row without a member.
     """
+    among = _among_members(values, member)
+    shares = among.twice.astype(np.float32)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares /= (2 * among.count[:, None]).astype(np.float32)
+    return among.in_places(shares)
+
+
+class Scores(NamedTuple):
+    """Normal scores among members, and what was seen of the members."""
+
+    score_RN: NDArray[np.float32]
+    low_R: Floats
+    """Smallest value of a member; NaN without one."""
+    high_R: Floats
+    count_R: NDArray[np.int64]
+    """Members that have a value."""
+
+
+def scores_among(values: Floats, member: NDArray[np.bool_]) -> Scores:
+    """Normal scores of the ranks that values have among the members of their row.
+
+    Φ⁻¹((members below + ½ members equal) / members), within the members' own extremes. NaN stays
+    NaN, as does all of a row without a member.
+    """
+    among = _among_members(values, member)
+    counts, which_R = np.unique(among.count, return_inverse=True)
+    tables = [score_table(int(count)) if count else np.array([np.nan]) for count in counts]
+    begins = np.cumsum([0, *map(len, tables[:-1])])[which_R, None]
+    last_R1 = np.maximum(2 * among.count - 2, 0)[:, None].astype(np.int32)
+    half_steps = among.twice - 1
+    np.clip(half_steps, 0, last_R1, out=half_steps)
+    scores = np.concatenate(tables, dtype=np.float32).take(half_steps + begins)
+    return Scores(among.in_places(scores), *among.extremes(), among.count)
+
+
+@dataclass(frozen=True)
+class _Among:
+    """Rows [rows, n] in ascending order, and how they stand among the members."""
+
+    places: NDArray[np.int64]
+    """In the whole array."""
+    ascending: Floats
+    missing: NDArray[np.bool_]
+    inside: NDArray[np.bool_]
+    """A member that has a value."""
+    twice: NDArray[np.int32]
+    """Members below and members up to here, ties included."""
+    count: NDArray[np.int64]
+    """[rows] members that have a value."""
+
+    def in_places(self, ordered: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What is in ascending order, in the order of the values; NaN for missing ones, and without
+        members."""
+        ordered[self.missing] = np.nan
+        ordered[self.count == 0] = np.nan
+        found = np.empty(ordered.shape, dtype=np.float32)
+        found.ravel()[self.places] = ordered
+        return found
+
+    def extremes(self) -> tuple[Floats, Floats]:
+        """[rows] smallest and largest value of a member, NaN without one."""
+        rows = np.arange(len(self.ascending))
+        first = self.inside.argmax(axis=1)
+        last = self.inside.shape[1] - 1 - self.inside[:, ::-1].argmax(axis=1)
+        ends = np.stack([self.ascending[rows, first], self.ascending[rows, last]])
+        ends[:, self.count == 0] = np.nan
+        return ends[0], ends[1]
+
+
+def _among_members(values: Floats, member: NDArray[np.bool_]) -> _Among:
     order, ascending = sorted_with_places(values)
     places = _in_all(order)
-    inside = (member & ~np.isnan(values)).ravel().take(places)
-    up_to = np.cumsum(inside, axis=1, dtype=np.float32)
+    missing = np.isnan(ascending)
+    inside = member.ravel().take(places) & ~missing
+    up_to = np.cumsum(inside, axis=1, dtype=np.int32)
     before = up_to - inside
     twice = up_to + before
     _share_ties(ascending, before, up_to, twice)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        twice /= 2 * up_to[:, -1:]
-    twice[np.isnan(ascending)] = np.nan
-    shares = np.empty(values.shape, dtype=np.float32)
-    shares.ravel()[places] = twice
-    return shares
+    count = up_to[:, -1].astype(np.int64)
+    return _Among(places, ascending, missing, inside, twice, count)
 
 
 def _share_ties(
     ascending: Floats,
-    before: NDArray[np.float32],
-    up_to: NDArray[np.float32],
-    twice: NDArray[np.float32],
+    before: NDArray[np.int32],
+    up_to: NDArray[np.int32],
+    twice: NDArray[np.int32],
 ) -> None:
     """In place, for each run of equal values: members before its beginning and up to its end."""
     as_last = np.zeros((len(ascending), ascending.shape[1] + 1), dtype=np.bool_)
@@ -163,24 +231,6 @@ def score_table(count: int) -> NDArray[np.float32]:
     """Normal scores of the ranks 1, 1½, 2, … of `count` values: Φ⁻¹((rank − ½)/count)."""
     ranks = np.arange(2, 2 * count + 1, dtype=np.float32) / 2
     return np.asarray(ndtri((ranks - 0.5) / np.int64(count)), dtype=np.float32)
-
-
-def scores_among(ascending_n: NDArray[np.float32], x_o: Floats) -> NDArray[np.float32]:
-    """[o] normal scores of the ranks that values would have among n others, in ascending order.
-
-    Φ⁻¹((below + ½ equal) / n), within the others' own extremes; NaN stays NaN.
-    """
-    count = len(ascending_n)
-    order_o = np.argsort(x_o)  # a search for values in order takes half the time
-    sorted_o = x_o[order_o]
-    below_o = np.searchsorted(ascending_n, sorted_o)
-    upto_o = below_o.copy()
-    equal_o = ascending_n[np.minimum(below_o, count - 1)] == sorted_o
-    upto_o[equal_o] = np.searchsorted(ascending_n, sorted_o[equal_o], side="right")
-    half_steps_o = np.clip(below_o + upto_o - 1, 0, 2 * count - 2)
-    scores_o = np.empty(x_o.shape, np.float32)
-    scores_o[order_o] = np.where(np.isnan(sorted_o), np.nan, score_table(count)[half_steps_o])
-    return scores_o
 
 
 def uniform_ranks(values: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""A wide table of features from daily prices: OHLCV in, tidy Parquet out.
+"""A wide table of features from daily prices: OHLCV in, tidy Arrow files out.
 
     build_features(Path("daily.parquet"), Path("features"), config.data, print)
     for doc in catalogue(config.data.features): print(doc.name, doc.formula)
@@ -29,7 +29,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from atft_hpo.config.data_schema import DataConfig
@@ -60,7 +59,7 @@ def build_features(
     progress: Progress = silent,
     threads: int | None = None,
 ) -> Path:
-    """Features of the prices in `source`, as a directory `out` of Parquet files; returns `out`.
+    """Features of the prices in `source`, as a directory `out` of Arrow files; returns `out`.
 
     Args:
         progress: told in words how far the work is, and what was mended in the input.
@@ -88,7 +87,7 @@ def build_features(
             REPORTED_AS: found.model_dump(mode="json"),
         }
         write = partial(builder.write, {REPORT_KEY: json.dumps(report)})
-        paths = [stage / f"part-{number:05d}.parquet" for number in range(len(builder.pieces))]
+        paths = [stage / f"part-{number:05d}.arrow" for number in range(len(builder.pieces))]
         for done, _ in enumerate(pool.map(write, builder.pieces, paths), start=1):
             progress(f"features: piece {done} of {len(paths)}")
     return out
@@ -149,16 +148,9 @@ class _Builder:
             else:
                 values = rows_of(prices, piece, feature.compute(history))
             columns[feature.name] = _finite(values)
-        texts = [name for name in ("code", "sector") if name in columns]
         table = pa.table(columns).replace_schema_metadata(metadata)
-        pq.write_table(
-            table,
-            path,
-            compression="none",
-            use_dictionary=texts,
-            write_statistics=False,
-            write_batch_size=_PIECE_CELLS,
-        )
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
 
 
 def _key_columns(

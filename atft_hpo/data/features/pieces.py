@@ -50,10 +50,12 @@ def history_of(prices: Prices, benchmarks: Benchmarks, piece: range) -> History:
 
 def rows_of(prices: Prices, piece: range, x_NT: NDArray[np.float64]) -> NDArray[np.float32]:
     """The values of a block at the stocks' own rows, one after another."""
-    lengths = np.diff(prices.starts[piece.start : piece.stop + 1])
+    starts = prices.starts[piece.start : piece.stop + 1] - prices.starts[piece.start]
+    out_R = np.empty(int(starts[-1]), np.float32)
     with np.errstate(over="ignore"):
-        single_NT = x_NT.astype(np.float32)
-    return np.concatenate([x[:n] for x, n in zip(single_NT, lengths.tolist(), strict=True)])
+        for x_T, (start, stop) in zip(x_NT, pairwise(starts.tolist()), strict=True):
+            out_R[start:stop] = x_T[: stop - start]
+    return out_R
 
 
 def _block(prices: Prices, piece: range, value_R: NDArray[Any]) -> NDArray[Any]:

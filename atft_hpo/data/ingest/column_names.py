@@ -11,6 +11,7 @@ names both. Names that say less (`name`, `industry`, `time`) count only where no
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from atft_hpo.config.toml import nearest
@@ -73,6 +74,7 @@ _MARKS = re.compile(r"[\W_]+")
 _NUMBERED = re.compile(r"^\s*\d+[a-z]?\.\s+")
 
 
+@lru_cache(maxsize=1 << 14)
 def key_of(name: str) -> str:
     """A name without case, blanks and marks, and without the number before "5. adjusted close"."""
     plain = unicodedata.normalize("NFKC", name).casefold()

@@ -3,10 +3,11 @@
     numbers = NumberColumns(sources, names)       # numbers.names: what is a number in every file
     sources = plain_copies(sources, numbers, folder)
 
-Features are read many times, by columns: what is not Parquet with numbers in it is copied once.
+Features are read many times, some columns at a time: a file that does not allow that is copied
+once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,14 +44,16 @@ class NumberColumns:
         Raises:
             DataError: a column is a number in some files only, or texts cannot be understood.
         """
-        kinds = {name: _kinds(sources, name) for name in names}
+        types = [{field.name: value_type(field) for field in source.schema} for source in sources]
+        kinds = {name: [of[name] for of in types if name in of] for name in names}
         texts = [n for n, found in kinds.items() if any(is_text(kind) for kind in found)]
         self.styles: dict[str, Style] = _styles(sources, texts)
         """What a comma means in columns of numbers that are written as text."""
         found = [name for name in names if name in self.styles
                  or (name not in texts and any(map(is_number, kinds[name])))]  # fmt: skip
         for name in found:
-            _refuse_other_types(sources, name, name in self.styles)
+            for source, of in zip(sources, types, strict=True):
+                _refuse_other_type(source, of, name, name in self.styles)
         indices = set(_row_numbers(sources[0], found))
         self.names = [name for name in found if name not in indices]
 
@@ -58,7 +61,7 @@ class NumberColumns:
 def plain_copies(
     sources: tuple[Source, ...], numbers: NumberColumns, folder: Path
 ) -> tuple[Source, ...]:
-    """Sources that are Parquet with plain numbers: themselves, or copies of them in `folder`.
+    """Sources with plain numbers that can be read by columns: themselves, or copies in `folder`.
 
     Raises:
         DataError: a file cannot be read.
@@ -71,20 +74,17 @@ def plain_copies(
     )
 
 
-def _kinds(sources: Sequence[Source], name: str) -> list[pa.DataType]:
-    return [value_type(s.schema.field(name)) for s in sources if name in s.schema.names]
-
-
-def _refuse_other_types(sources: Sequence[Source], name: str, texts: bool) -> None:
-    for source in sources:
-        if name not in source.schema.names:
-            raise DataError(
-                f"{source.path}: no column {name!r}, a feature in other files; expected the same "
-                "features in every file"
-            )
-        kind = value_type(source.schema.field(name))
-        if not (is_number(kind) or pa.types.is_null(kind) or (texts and is_text(kind))):
-            raise DataError(f"{source.path}: column {name!r} is {kind}; other files have numbers")
+def _refuse_other_type(
+    source: Source, types: Mapping[str, pa.DataType], name: str, texts: bool
+) -> None:
+    if name not in types:
+        raise DataError(
+            f"{source.path}: no column {name!r}, a feature in other files; expected the same "
+            "features in every file"
+        )
+    kind = types[name]
+    if not (is_number(kind) or pa.types.is_null(kind) or (texts and is_text(kind))):
+        raise DataError(f"{source.path}: column {name!r} is {kind}; other files have numbers")
 
 
 def _styles(sources: Sequence[Source], names: Sequence[str]) -> dict[str, Style]:
@@ -138,9 +138,9 @@ def _may_count(kind: pa.DataType) -> bool:
 
 
 def _is_rough(source: Source, numbers: NumberColumns) -> bool:
-    """Whether a file is not Parquet, or holds numbers as text or as another rare type."""
+    """Whether a file cannot be read by columns, or holds numbers as text."""
     with source.opened() as content:
-        if content.file.kind != "Parquet" or content.file.is_melted:
+        if not content.file.by_columns or content.file.is_melted:
             return True
     return any(is_text(value_type(source.schema.field(name))) for name in numbers.styles)
 

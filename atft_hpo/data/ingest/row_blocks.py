@@ -34,20 +34,9 @@ class Block:
     """One past the last row."""
 
     @property
-    def member_places(self) -> NDArray[np.int64]:
-        """[D, M] places of the members only, `none` after them; M is the most of a day."""
-        most = int(self.members_D.max())
-        return np.where(
-            np.arange(most) < self.members_D[:, None], self.place_DS[:, :most], self.none
-        )
-
-    @property
-    def others(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """[O] day and [O] slot of the stocks that are not in the universe, day by day."""
-        slot_S = np.arange(self.place_DS.shape[1])
-        members_D1, stocks_D1 = self.members_D[:, None], self.stocks_D[:, None]
-        day_O, slot_O = np.nonzero((slot_S >= members_D1) & (slot_S < stocks_D1))
-        return day_O, slot_O
+    def member_DS(self) -> NDArray[np.bool_]:  # noqa: N802  (axes)
+        """Slots of the universe."""
+        return np.arange(self.place_DS.shape[1]) < self.members_D[:, None]
 
     def dense(self, x_FDS: NDArray[Any], kept: NDArray[np.int64], stocks: int) -> NDArray[Any]:
         """[D, N, F] of the features kept, from slots; cells without a row are 0."""

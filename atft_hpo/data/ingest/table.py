@@ -36,7 +36,7 @@ from atft_hpo.progress import Progress, silent
 
 ORACLE_PREFIX = "oracle__"
 REPORT_KEY = b"atft_hpo.input"
-"""In the metadata of a Parquet file: what `build_features` says of its own input, as JSON."""
+"""In the metadata of a file: what `build_features` says of its own input, as JSON."""
 _TARGET = re.compile(r"target_(\d+)d")
 _NUMBERS = ("close", "return_1d", "traded_value")
 _FLAGS = ("alive", "tradable", "suspicious")
@@ -95,7 +95,7 @@ def open_table(path: Path, config: DataConfig, copies: Path, progress: Progress 
     """The table at `path`, a file or a directory of them.
 
     Args:
-        copies: a directory for copies of files that are not plain Parquet.
+        copies: a directory for copies of files that cannot be read by columns.
 
     Raises:
         DataError: no table there, a column is absent or ambiguous, files differ in features, or

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from atft_hpo.data.array_statistics.ordered import Floats, Ordered
+from atft_hpo.data.array_statistics.ordered import Floats
 
 _NEVER = np.iinfo(np.int32).max
 
@@ -35,25 +35,26 @@ class ColumnStatistics:
             varies_F=np.zeros(features, np.bool_),
         )
 
-    def add_days(self, columns: NDArray[np.int64], ordered: Ordered) -> None:
-        """Count the finite values of these columns; rows of `ordered` are (column, day)."""
+    def add_days(
+        self, columns: NDArray[np.int64], low_R: Floats, high_R: Floats, count_R: NDArray[np.int64]
+    ) -> None:
+        """Count the finite values of these columns, whose rows are (column, day)."""
         low_FD, high_FD, count_FD = (
-            found_R.reshape(len(columns), -1)
-            for found_R in (ordered.lows, ordered.highs, ordered.counts)
+            found_R.reshape(len(columns), -1) for found_R in (low_R, high_R, count_R)
         )
         self.present_F[columns] += count_FD.sum(axis=1)
         self.low_F[columns] = np.fmin(self.low_F[columns], np.fmin.reduce(low_FD, axis=1))
         self.high_F[columns] = np.fmax(self.high_F[columns], np.fmax.reduce(high_FD, axis=1))
         self.varies_F[columns] |= (low_FD < high_FD).any(axis=1)
 
-    def add_infinite(
-        self, columns: NDArray[np.int64], first_day: int, infinite_FDN: NDArray[np.bool_]
-    ) -> None:
-        """Count the infinite values of these columns on the days from `first_day` on."""
-        count_FD = infinite_FDN.sum(axis=-1)
-        self.infinite_F[columns] += count_FD.sum(axis=1)
-        since_F = np.where(count_FD.any(axis=1), first_day + (count_FD > 0).argmax(axis=1), _NEVER)
-        self.infinite_since_F[columns] = np.minimum(self.infinite_since_F[columns], since_F)
+    def add_infinite(self, column: int, first_day: int, infinite_DN: NDArray[np.bool_]) -> None:
+        """Count the infinite values of a column on the days from `first_day` on."""
+        count_D = infinite_DN.sum(axis=-1)
+        if not count_D.any():
+            return
+        self.infinite_F[column] += count_D.sum()
+        since = first_day + int((count_D > 0).argmax())
+        self.infinite_since_F[column] = min(self.infinite_since_F[column], since)
 
     def add(self, other: "ColumnStatistics") -> None:
         """Those of other days of the same columns."""

@@ -12,18 +12,18 @@ who do not notice: by the members' centre and scale, or at the rank between thos
 neighbours.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from atft_hpo.config.data_schema import PackConfig
-from atft_hpo.data.array_statistics.ordered import Floats, Ordered, rows_in_cache
-from atft_hpo.data.array_statistics.ranks import ranks_in_order, score_table, scores_among
+from atft_hpo.data.array_statistics.ordered import Floats, Ordered
+from atft_hpo.data.array_statistics.ranks import scores_among
 from atft_hpo.data.ingest.row_blocks import Block
 from atft_hpo.data.store.column_statistics import ColumnStatistics
 from atft_hpo.data.store.panel import FeatureSpec, Normalisation
@@ -34,28 +34,15 @@ _MAD_TO_SIGMA = np.float32(1.4826)
 _CELLS_AT_ONCE = 1 << 20
 """Enough rows for a bisection over all of them to cost little."""
 Stocks = NDArray[np.int64]
-
-
 Scaling = tuple[Floats, Floats]
 """What is subtracted from each row, [R], and what the row is divided by then; NaN makes it 0."""
-
-
-def rank_gauss(x_RN: Floats, ordered: Ordered, stocks_R: Stocks) -> Scaling:
-    """Normal scores of ranks with averaged ties take the place of the values."""
-    assert ordered.places_RN is not None
-    scores_RN = _scores_in_order(ordered)
-    for rows in rows_in_cache(x_RN):
-        some_RN = x_RN[rows]
-        begins_R1 = np.arange(len(some_RN))[:, None] * some_RN.shape[1]
-        some_RN.reshape(-1)[ordered.places_RN[rows] + begins_R1] = scores_RN[rows]
-    return unscaled(x_RN, ordered, stocks_R)
 
 
 def robust_z(x_RN: Floats, ordered: Ordered, stocks_R: Stocks) -> Scaling:
     """(x − median) / (1.4826 · MAD), or / standard deviation where the MAD is 0."""
     median_R = ordered.medians
     size_R = ordered.median_deviation(median_R)
-    return median_R, _scale(x_RN, median_R, size_R, stocks_R, standard_deviation)
+    return median_R, _scale_of(x_RN, median_R, size_R, stocks_R, standard_deviation)
 
 
 def scale_only(x_RN: Floats, ordered: Ordered, stocks_R: Stocks) -> Scaling:
@@ -65,24 +52,17 @@ def scale_only(x_RN: Floats, ordered: Ordered, stocks_R: Stocks) -> Scaling:
     """
     zero_R = np.zeros_like(ordered.lows)
     size_R = ordered.median_deviation(zero_R)
-    scale_R = _scale(x_RN, zero_R, size_R, stocks_R, root_mean_square)
+    scale_R = _scale_of(x_RN, zero_R, size_R, stocks_R, root_mean_square)
     scale_R[ordered.lows == ordered.highs] = np.nan
     return zero_R, scale_R
 
 
-def unscaled(x_RN: Floats, ordered: Ordered, stocks_R: Stocks) -> Scaling:
-    """The values as they are."""
-    return np.zeros_like(ordered.lows), np.ones_like(ordered.lows)
-
-
-NORMALISERS: dict[Normalisation, Callable[[Floats, Ordered, Stocks], Scaling]] = {
-    "rank_gauss": rank_gauss,
+SCALED: dict[str, Callable[[Floats, Ordered, Stocks], Scaling]] = {
     "robust_z": robust_z,
     "scale_only": scale_only,
-    "none": unscaled,
 }
-"""Of values [R, N] and the same in order. Rows are padded to N with NaN; `stocks_R` says where the
-padding begins."""
+"""Of values [R, S], whose first `stocks_R` are members, and the members in order. The other two
+kinds are `rank_gauss`, normal scores among the members, and `none`, the values as they are."""
 
 
 def normalisation_of(
@@ -115,132 +95,92 @@ class Normaliser:
             x_FR: their values by place, NaN where missing and at `block.none`.
             block: the days.
         """
-        member_DM, others = block.member_places, Others.of(block)
-        bits_FDS = np.zeros((len(columns), *block.place_DS.shape), np.uint16)
-        most = member_DM.shape[1]
+        member_DS = block.member_DS
+        bits_FDS = np.empty((len(columns), *member_DS.shape), np.uint16)
         found = ColumnStatistics.empty(len(columns))
-        for kind, alike in self._alike(columns, member_DM.size):
-            x_FDM = self._arrays.get("x", np.float32, (len(alike), *member_DM.shape))
-            other_FO = self._arrays.get("other", np.float32, (len(alike), len(others.place_O)))
-            for f, x_DM, other_O in zip(alike, x_FDM, other_FO, strict=True):
-                np.take(x_FR[f], member_DM, out=x_DM, mode="clip")
-                np.take(x_FR[f], others.place_O, out=other_O, mode="clip")
-            other_FO[np.isinf(other_FO)] = np.nan
+        for kind, alike in self._alike(columns, member_DS.size):
+            x_FDS = self._arrays.get("x", (len(alike), *member_DS.shape))
+            for f, x_DS in zip(alike, x_FDS, strict=True):
+                np.take(x_FR[f], block.place_DS, out=x_DS, mode="clip")
+                infinite_DS = np.isinf(x_DS)
+                if infinite_DS.any():
+                    found.add_infinite(f, block.first_day, infinite_DS & member_DS)
+                    x_DS[infinite_DS] = np.nan
             with np.errstate(over="ignore", invalid="ignore"):
-                ordered = self._ordered(kind, alike, x_FDM, block.first_day, found)
-                if kind == "rank_gauss":  # before the members' scores take their values' place
-                    others.score(other_FO, ordered)
-                stocks_R = np.tile(block.members_D, len(alike))
-                scaling = NORMALISERS[kind](x_FDM.reshape(-1, most), ordered, stocks_R)
-            scaling_FD = [some_R.reshape(len(alike), -1) for some_R in scaling]
-            of_day = (np.repeat(some_FD, others.count_D, axis=1) for some_FD in scaling_FD)
-            other_bits_FO = self._bits(other_FO, *of_day)
-            for i, f in enumerate(alike):
-                of_row = (some_FD[i, :, None] for some_FD in scaling_FD)
-                bits_FDS[f, :, :most] = self._bits(x_FDM[i], *of_row)
-                bits_FDS[f].reshape(-1)[others.cell_O] = other_bits_FO[i]
+                scaling = self._compared(kind, alike, x_FDS, block, found)
+                for i, f in enumerate(alike):
+                    if scaling:
+                        scale(x_FDS[i], *(some_R.reshape(len(alike), -1)[i] for some_R in scaling))
+                    half = bounded(x_FDS[i], self._clip).to(self._type)
+                    bits_FDS[f] = half.view(torch.uint16).numpy()
         return bits_FDS, found
-
-    def _bits(self, x: Floats, centre: Floats, scale: Floats) -> NDArray[np.uint16]:
-        half = scaled(x, centre, scale, self._clip).to(self._type)
-        return np.asarray(half.view(torch.uint16).numpy())
 
     def _alike(
         self, columns: range, cells: int
     ) -> Iterator[tuple[Normalisation, NDArray[np.int64]]]:
         """Columns of one kind, as many as are worked on at once."""
         step = max(1, _CELLS_AT_ONCE // cells)
-        for kind in NORMALISERS:
+        for kind in get_args(Normalisation):
             alike = [i for i, f in enumerate(columns) if self._features[f].normalisation == kind]
             for start in range(0, len(alike), step):
                 yield kind, np.array(alike[start : start + step])
 
-    def _ordered(
-        self, kind: Normalisation, alike: NDArray[np.int64], x_FDN: Floats, first_day: int,
+    def _compared(
+        self, kind: Normalisation, alike: NDArray[np.int64], x_FDS: Floats, block: Block,
         found: ColumnStatistics,
-    ) -> Ordered:  # fmt: skip
-        """The values sorted, without infinite ones, which become NaN; both go into `found`."""
-        x_RN = x_FDN.reshape(-1, x_FDN.shape[-1])
-        ascending_RN = self._arrays.get("ascending", np.float32, x_RN.shape)
-        ranked = kind == "rank_gauss"
-        places_RN = self._arrays.get("places", np.int64, x_RN.shape) if ranked else None
-        ordered = Ordered.of(x_RN, ascending_RN, places_RN)
-        if np.isinf(ordered.lows).any() or np.isinf(ordered.highs).any():
-            found.add_infinite(alike, first_day, np.isinf(x_FDN))
-            x_RN[np.isinf(x_RN)] = np.nan
-            ordered = Ordered.of(x_RN, ascending_RN, places_RN)
-        found.add_days(alike, ordered)
-        return ordered
+    ) -> Scaling | None:  # fmt: skip
+        """What is to be done to each (feature, day) yet; what its members hold goes into `found`.
 
-
-@dataclass(frozen=True)
-class Others:
-    """The slots of a block whose stocks are present, but not in the universe: O of them."""
-
-    count_D: NDArray[np.int64]
-    cell_O: NDArray[np.int64]
-    """Day · S + slot, day by day, `count_D` each."""
-    place_O: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, block: Block) -> "Others":
-        """Of these days."""
-        day_O, slot_O = block.others
-        cell_O = day_O * block.place_DS.shape[1] + slot_O
-        return cls(block.stocks_D - block.members_D, cell_O, block.place_DS.take(cell_O))
-
-    def score(self, other_FO: Floats, members: Ordered) -> None:
-        """Normal scores take the place of the values: of their ranks among the day's members.
-
-        Φ⁻¹((below + ½ equal) / n), within the members' own extremes; NaN without members.
+        Normal scores take the place of values that are to be ranked.
         """
-        begins = np.append(0, np.cumsum(self.count_D))
-        for r, count in enumerate(members.counts):
-            f, day = divmod(r, len(self.count_D))
-            x_o = other_FO[f, begins[day] : begins[day + 1]]
-            if not count:
-                x_o[:] = np.nan
-            elif len(x_o):
-                x_o[:] = scores_among(members.ascending_RN[r, :count], x_o)
+        if kind == "rank_gauss":
+            for i, x_DS in enumerate(x_FDS):
+                scores = scores_among(x_DS, block.member_DS)
+                found.add_days(alike[i : i + 1], scores.low_R, scores.high_R, scores.count_R)
+                x_DS[:] = scores.score_RN
+            return None
+        most = int(block.members_D.max())
+        ascending_FDM = self._arrays.get("ascending", (*x_FDS.shape[:2], most))
+        np.copyto(ascending_FDM, x_FDS[:, :, :most])
+        ascending_FDM[:, ~block.member_DS[:, :most]] = np.nan
+        ordered = Ordered.of(ascending_FDM.reshape(-1, most))
+        found.add_days(alike, ordered.lows, ordered.highs, ordered.counts)
+        if kind == "none":
+            return None
+        x_RS, members_R = x_FDS.reshape(-1, x_FDS.shape[-1]), np.tile(block.members_D, len(alike))
+        return SCALED[kind](x_RS, ordered, members_R)
 
 
 class _Arrays(threading.local):
     """Arrays that each thread uses again: new ones would be cleared page by page every time."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, NDArray[Any]] = {}
+        self._kept: dict[str, Floats] = {}
 
-    def get(self, name: str, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    def get(self, name: str, shape: tuple[int, ...]) -> Floats:
         """One of this shape; whatever is in it."""
-        size = int(np.prod(shape))
+        size = math.prod(shape)
         if name not in self._kept or len(self._kept[name]) < size:
-            self._kept[name] = np.empty(size, dtype)
+            self._kept[name] = np.empty(size, np.float32)
         return self._kept[name][:size].reshape(shape)
 
 
-def scaled(x: Floats, centre: Floats, scale: Floats, clip: float) -> torch.Tensor:
-    """(x − centre) / scale within ±clip, 0 where that is NaN; in the place of `x`."""
-    moved = torch.from_numpy(x).sub_(torch.from_numpy(centre)).div_(torch.from_numpy(scale))
-    return moved.clamp_(-clip, clip).nan_to_num_(0.0)
+def scale(x_RS: Floats, centre_R: Floats, scale_R: Floats) -> None:
+    """(x − centre) / scale in the place of x."""
+    x_RS -= centre_R[:, None]
+    x_RS /= scale_R[:, None]
 
 
-def _scores_in_order(ordered: Ordered) -> Floats:
-    """Normal scores of the values in ascending order, in their place; NaN after the last."""
-    ascending_RN, count_R = ordered.ascending_RN, ordered.counts
-    tied = np.flatnonzero((ascending_RN[:, 1:] == ascending_RN[:, :-1]).any(axis=1))
-    half_steps = np.nan_to_num(2 * ranks_in_order(ascending_RN[tied]) - 2).astype(np.int64)
-    counts, same_R = np.unique(count_R, return_inverse=True)
-    untied = np.full((len(counts), ascending_RN.shape[1]), np.nan, np.float32)
-    for scores_N, count in zip(untied, counts, strict=True):
-        scores_N[:count] = score_table(int(count))[::2]
-    np.take(untied, same_R, axis=0, out=ascending_RN, mode="clip")
-    for r, steps_N in zip(tied, half_steps, strict=True):
-        table = score_table(int(count_R[r]))
-        ascending_RN[r, : count_R[r]] = table[steps_N[: count_R[r]]]
-    return ascending_RN
+def bounded(x: Floats, clip: float) -> torch.Tensor:
+    """Within ±clip, 0 where missing; in the place of `x`.
+
+    Of one feature of a block at a time: torch shares out more cells than that among threads of its
+    own, here for each of the threads that pack, and those wait for one another.
+    """
+    return torch.from_numpy(x).clamp_(-clip, clip).nan_to_num_(0.0)
 
 
-def _scale(
+def _scale_of(
     x_RN: Floats, centre_R: Floats, size_R: Floats, stocks_R: Stocks,
     deviation: Callable[[NDArray[np.float64]], NDArray[np.float64]],
 ) -> Floats:  # fmt: skip

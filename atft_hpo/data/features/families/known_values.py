@@ -14,6 +14,8 @@ Array = NDArray[np.float64]
 
 LEAST_KNOWN = 0.8
 """Share of a window's values that must be known."""
+_CACHED_CELLS = 1 << 14
+"""Of a few float64 arrays: several operations in turn find them in the processor's cache."""
 _ROUNDING = 2e-14
 """A window sum this small against the largest prefix sum so far is zero up to rounding."""
 
@@ -133,9 +135,11 @@ class Prefix:
         if w > columns:
             return np.full((rows, columns), np.nan)
         out = np.empty((rows, columns))
-        window = out[:, w - 1 :]
-        np.subtract(self._sums[:, w:], self._sums[:, :-w], out=window)
-        window[np.abs(window) <= self._rounding[:, w:]] = 0.0
+        step = max(1, _CACHED_CELLS // columns)
+        for some in (slice(start, start + step) for start in range(0, rows, step)):
+            sums, window = self._sums[some], out[some, w - 1 :]
+            np.subtract(sums[:, w:], sums[:, :-w], out=window)
+            window[np.abs(window) <= self._rounding[some, w:]] = 0.0
         self._known.blank(out, w)
         if len(gaps := self._known.with_gaps):
             count_GT = self._known.counts(w)

@@ -64,6 +64,8 @@ class TidyFile:
 
     kind = "a table"
     """What the content is."""
+    by_columns = False
+    """Whether some columns can be read without the others, in the batches of all."""
 
     def _read(self, columns: list[str], threads: bool) -> Iterator[pa.RecordBatch]:
         raise NotImplementedError
@@ -71,6 +73,7 @@ class TidyFile:
 
 class _Parquet(TidyFile):
     kind = "Parquet"
+    by_columns = True
 
     def __init__(self, path: Path, content: pq.ParquetFile) -> None:
         super().__init__(path, content.schema_arrow)
@@ -86,7 +89,9 @@ class _Arrow(TidyFile):
     def __init__(self, path: Path, stream: bool) -> None:
         self._stream = stream
         with pa.memory_map(str(path)) as source:
-            super().__init__(path, self._reader(source, None).schema)
+            reader = self._reader(source, None)
+            super().__init__(path, reader.schema)
+            self.by_columns = not stream and reader.num_record_batches == 1
 
     def _read(self, columns: list[str], threads: bool) -> Iterator[pa.RecordBatch]:
         with pa.memory_map(str(self.path)) as source:

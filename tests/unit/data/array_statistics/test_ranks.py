@@ -96,14 +96,20 @@ def test_normal_scores_are_symmetric_and_zero_without_information():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 30), st.integers(0, 20), st.integers(0, 9_999))
-def test_scores_among_others_are_those_of_the_share_below(others, count, seed):
-    rng = np.random.default_rng(seed)
-    ascending = np.sort(rng.integers(-5, 6, others)).astype(np.float32)
-    values = rng.integers(-7, 8, count).astype(np.float32)
-    values[rng.random(count) < 0.1] = np.nan
-    found = scores_among(ascending, values)
-    for x, score in zip(values, found, strict=True):
-        share = ((ascending < x).mean() + (ascending <= x).mean()) / 2
-        expected = norm.ppf(np.clip(share, 0.5 / others, 1 - 0.5 / others))
-        assert np.isnan(score) if np.isnan(x) else abs(score - expected) < 1e-5
+@given(ROWS, st.integers(0, 2**32 - 1))
+def test_scores_among_members_are_those_of_the_share_below(values, seed):
+    member = np.random.default_rng(seed).random(values.shape) < 0.6
+    scores = scores_among(values, member)
+    for r, row in enumerate(values):
+        members = row[member[r] & ~np.isnan(row)]
+        count = len(members)
+        assert scores.count_R[r] == count
+        ends = [scores.low_R[r], scores.high_R[r]]
+        assert ends == [members.min(), members.max()] if count else np.isnan(ends).all()
+        for x, score in zip(row, scores.score_RN[r], strict=True):
+            if np.isnan(x) or not count:
+                assert np.isnan(score)
+                continue
+            share = ((members < x).mean() + (members <= x).mean()) / 2
+            expected = norm.ppf(np.clip(share, 0.5 / count, 1 - 0.5 / count))
+            assert score == pytest.approx(expected, abs=1e-5)

@@ -24,7 +24,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
         features = {"universe_column": "member"} | settings
         config = DataConfig.model_validate({"features": features, **(data or {})})
         out = build_features(folder / "prices.parquet", folder / "out", config, threads=1)
-        return pl.read_parquet(out / "*.parquet").sort("code", "date")
+        return pl.scan_ipc(out / "*.arrow").collect().sort("code", "date")
 
     return run
 

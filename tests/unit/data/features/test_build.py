@@ -219,7 +219,7 @@ def test_a_full_disk_leaves_nothing_behind(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     prices.write_parquet(tmp_path / "prices.parquet")
-    monkeypatch.setattr(features_module.pq, "write_table", full)
+    monkeypatch.setattr(features_module.pa.ipc, "new_file", full)
     with pytest.raises(VolumeError, match="No space left on device"):
         build_features(
             tmp_path / "prices.parquet",

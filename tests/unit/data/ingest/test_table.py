@@ -2,6 +2,7 @@
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from atft_hpo.config.data_schema import DataConfig
@@ -55,6 +56,20 @@ def test_a_table_in_any_format_packs_to_the_same_panel(market, packed, tmp_path,
             tmp_path / name, compression="gzip" if name.endswith("gz") else "uncompressed"
         )
     same(packed(tmp_path / name), packed(tmp_path / "t.parquet"))
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+def test_an_arrow_file_of_one_batch_is_read_by_columns_and_others_are_copied(
+    market, packed, tmp_path, batches
+):
+    whole = market.with_columns(noise=pl.when(pl.col("noise") < 0).then(None).otherwise("noise"))
+    whole.write_parquet(tmp_path / "t.parquet")
+    table = whole.to_arrow()
+    with pa.ipc.new_file(tmp_path / "t.arrow", table.schema) as file:
+        file.write_table(table.combine_chunks(), max_chunksize=-(-len(table) // batches))
+    source = open_table(tmp_path / "t.arrow", ONE_DAY, tmp_path / "copies").sources[0]
+    assert (source.path == tmp_path / "t.arrow") == (batches == 1)
+    same(packed(tmp_path / "t.arrow"), packed(tmp_path / "t.parquet"))
 
 
 def test_files_of_several_formats_and_one_per_stock_pack_to_the_same_panel(

@@ -1,4 +1,5 @@
 import warnings
+from typing import get_args
 
 import numpy as np
 from hypothesis import given, settings
@@ -8,12 +9,12 @@ from hypothesis.extra.numpy import arrays
 from atft_hpo.config.data_schema import PackConfig
 from atft_hpo.data.ingest.row_blocks import Block
 from atft_hpo.data.store.column_statistics import ColumnStatistics
-from atft_hpo.data.store.normalise import NORMALISERS, Normaliser
-from atft_hpo.data.store.panel import FeatureSpec
+from atft_hpo.data.store.normalise import Normaliser
+from atft_hpo.data.store.panel import FeatureSpec, Normalisation
 
 STOCKS, FEATURES = 5, 4
 VALUES = st.sampled_from([np.nan, np.inf, -np.inf, -1.0, 0.0, 1.0, 2.0])
-SPECS = [FeatureSpec(name=kind, family="f", normalisation=kind) for kind in NORMALISERS]
+SPECS = [FeatureSpec(name=kind, family="f", normalisation=kind) for kind in get_args(Normalisation)]
 
 
 def statistics_of(x_FDN, first_day):

@@ -1,3 +1,5 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +10,13 @@ from scipy.stats import median_abs_deviation
 
 from atft_hpo.config.data_schema import PackConfig
 from atft_hpo.data.array_statistics.ordered import Ordered
-from atft_hpo.data.array_statistics.ranks import normal_scores, score_table
+from atft_hpo.data.array_statistics.ranks import normal_scores, score_table, scores_among
 from atft_hpo.data.ingest.row_blocks import Block
-from atft_hpo.data.store.normalise import NORMALISERS, Normaliser, normalisation_of, scaled
-from atft_hpo.data.store.panel import FeatureSpec
+from atft_hpo.data.store.normalise import SCALED, Normaliser, bounded, normalisation_of, scale
+from atft_hpo.data.store.panel import FeatureSpec, Normalisation
 
 CLIP = 8.0
+KINDS = get_args(Normalisation)
 TINY = 1e-30
 """Differences of anything larger can be halved in float32."""
 DAYS = arrays(
@@ -27,10 +30,13 @@ DAYS = arrays(
 def normalised(kind, x, clip):
     """What becomes of the values, before they are stored in 16 bits."""
     x = x.copy()
-    ordered = Ordered.of(x, None, np.empty(x.shape, np.int64) if kind == "rank_gauss" else None)
     with np.errstate(over="ignore", invalid="ignore"):
-        scaling = NORMALISERS[kind](x, ordered, np.full(len(x), x.shape[1]))
-    return scaled(x, *(operand[:, None] for operand in scaling), clip).numpy()
+        if kind == "rank_gauss":
+            x = scores_among(x, np.ones(x.shape, np.bool_)).score_RN
+        elif kind in SCALED:
+            ordered = Ordered.of(x.copy())
+            scale(x, *SCALED[kind](x, ordered, np.full(len(x), x.shape[1])))
+    return bounded(x, clip).numpy()
 
 
 def test_robust_z_is_median_and_mad_by_hand():
@@ -85,7 +91,7 @@ def test_values_equal_for_all_stocks_become_zero(kind):
     np.testing.assert_array_equal(normalised(kind, x, CLIP), 0.0)
 
 
-@pytest.mark.parametrize("kind", sorted(NORMALISERS))
+@pytest.mark.parametrize("kind", sorted(KINDS))
 @settings(max_examples=40, deadline=None)
 @given(x=DAYS, seed=st.integers(0, 99))
 def test_any_day_gives_finite_bounded_values_in_any_stock_order(kind, x, seed):
@@ -132,7 +138,7 @@ def block_of(kind_of_column, x_FDN, stocks_D, config):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_each_feature_gets_its_own_on_each_day(dtype, monkeypatch):
     monkeypatch.setattr("atft_hpo.data.store.normalise._CELLS_AT_ONCE", 150)
-    kinds = [*NORMALISERS, *reversed(NORMALISERS)]
+    kinds = [*KINDS, *reversed(KINDS)]
     x_FDN = np.random.default_rng(1).normal(size=(len(kinds), 3, 25)).astype(np.float32)
     bits_FDN = block_of(kinds, x_FDN, np.full(3, 25), PackConfig(dtype=dtype))
     stored = torch.from_numpy(bits_FDN).view(getattr(torch, dtype))
@@ -146,7 +152,7 @@ def test_each_feature_gets_its_own_on_each_day(dtype, monkeypatch):
 def test_other_days_of_the_block_change_no_bit(x, more):
     """A day with fewer stocks than others is padded; what it becomes does not depend on that."""
     days, stocks = x.shape
-    kinds = list(NORMALISERS)
+    kinds = list(KINDS)
     alone = block_of(kinds, np.stack([x] * 4), np.full(days, stocks), PackConfig())
     padded = np.full((4, days + 1, stocks + more), np.nan, np.float32)
     padded[:, :days, :stocks] = x
@@ -162,7 +168,7 @@ def test_families_choose_their_normalisation():
     assert kinds == ["scale_only", "rank_gauss", "none", "robust_z"]
 
 
-@pytest.mark.parametrize("kind", NORMALISERS)
+@pytest.mark.parametrize("kind", KINDS)
 @given(seed=st.integers(0, 999))
 @settings(max_examples=25, deadline=None)
 def test_others_stand_where_they_would_among_members_who_do_not_notice(kind, seed):
