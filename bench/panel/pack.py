@@ -2,7 +2,7 @@
 
     python -m bench.panel.pack                       # a tenth of the seed's stocks
     python -m bench.panel.pack --scale seed --out DIR --json FILE
-    python -m bench.panel.pack --features PRICES.parquet   # and how long its features take to build
+    python -m bench.panel.pack --features PRICES.parquet   # and from daily prices to their store
 
 Writes a Parquet table in pieces (kept in --out: 4,643,854 rows × 395 float32 columns at the seed's
 scale, about 8 GB; the store takes 4 GB), then measures, each in a process of its own, with files
@@ -14,6 +14,7 @@ that the operating system has in memory if they fit:
     pack       `pack_table`: seconds, peak of resident memory
     open       opening the store, and reading one day of it
     build_features   building features from daily prices, if asked for
+    pack_features    packing those
 
 Asked: throughput at least half of decoding's, at most 2 GiB resident, opened within 100 ms;
 features of the Japanese panel within 60 s and 6 GiB.
@@ -36,7 +37,7 @@ import pyarrow.parquet as pq
 import typer
 from rich.table import Table
 
-from atft_hpo.config.data_schema import DataConfig
+from atft_hpo.config.data_schema import DataConfig, FeaturesConfig
 from atft_hpo.data.features.build import build_features
 from atft_hpo.data.store.pack import pack_table
 from atft_hpo.data.store.panel import Panel
@@ -59,6 +60,9 @@ def main(
     prices: Annotated[
         Path | None, typer.Option("--features", help="Daily prices to build features of.")
     ] = None,
+    universe: Annotated[
+        str | None, typer.Option(help="Boolean column of those prices: who is in the universe.")
+    ] = None,
 ) -> None:
     """Time packing against decoding."""
     with tempfile.TemporaryDirectory(prefix="atft-pack-", dir=out and out.parent) as folder:
@@ -70,7 +74,10 @@ def main(
         console.print(f"{len(files)} files, {size / 1e9:.1f} GB, written in {written:.0f} s")
         result = measured(scale, files, Path(folder) / "store")
         if prices:
-            result["build_features"] = _apart(_features, prices, Path(folder) / "features")
+            config = DataConfig(source="ohlcv", features=FeaturesConfig(universe_column=universe))
+            built = Path(folder) / "features"
+            result["build_features"] = _apart(build_features, prices, built, config)
+            result["pack_features"] = _apart(_pack, built, Path(folder) / "store", config)
     console.print(table(result))
     if json_file:
         json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -82,7 +89,7 @@ def measured(scale: str, files: list[Path], store: Path) -> dict[str, Any]:
         file.read_bytes()
     decode = min((_apart(_decode, files) for _ in range(2)), key=lambda run: run["seconds"])
     write = _apart(_write, store.with_name("zeros"), 2 * SCALES[scale] * SEED_FEATURES)
-    pack = _apart(_pack, files[0].parent, store)
+    pack = _apart(_pack, files[0].parent, store, DataConfig(source="features"))
     opened = _apart(_open, store)
     shutil.rmtree(store)
     return {
@@ -100,13 +107,13 @@ def measured(scale: str, files: list[Path], store: Path) -> dict[str, Any]:
     }
 
 
-def _apart(action: Callable[..., None], *arguments: Any) -> dict[str, float]:
+def _apart(action: Callable[..., object], *arguments: Any) -> dict[str, float]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, initializer=begin_worker) as pool:
         return pool.submit(_timed, action, arguments).result()
 
 
-def _timed(action: Callable[..., None], arguments: tuple[Any, ...]) -> dict[str, float]:
+def _timed(action: Callable[..., object], arguments: tuple[Any, ...]) -> dict[str, float]:
     started, cpu = time.perf_counter(), time.process_time()
     action(*arguments)
     return {
@@ -132,8 +139,8 @@ def _write(path: Path, size: int) -> None:
     path.unlink()
 
 
-def _pack(folder: Path, store: Path) -> None:
-    pack_table(folder, store, DataConfig(source="features"))
+def _pack(folder: Path, store: Path, config: DataConfig) -> None:
+    pack_table(folder, store, config)
 
 
 def _open(store: Path) -> None:
@@ -141,14 +148,10 @@ def _open(store: Path) -> None:
     panel.features_tensor(slice(0, 1)).float().sum()
 
 
-def _features(prices: Path, out: Path) -> None:
-    build_features(prices, out, DataConfig(source="ohlcv"))
-
-
 def table(result: dict[str, Any]) -> Table:
     """One row per step."""
     rows = Table("", "seconds", "CPU seconds", "peak GiB", box=None)
-    for name in ("decode", "write", "pack", "open", "build_features"):
+    for name in ("decode", "write", "pack", "open", "build_features", "pack_features"):
         if not (step := result.get(name)):
             continue
         rows.add_row(
