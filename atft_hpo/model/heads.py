@@ -19,8 +19,8 @@ START_SPREAD = 0.1
 """Cross-sectional standard deviation of the untrained point forecast, about."""
 START_MIX = 0.25
 """Part of the other horizons in a base forecast at the start."""
-START_SMOOTHING = 0.4
-"""Part of the neighbours' base forecast that is added to a stock's own at the start."""
+START_SMOOTHING = 0.5
+"""Part of the neighbours' in a stock's base forecast at the start."""
 START_SPREAD_ON_BASE = 0.01
 """The same on top of a base forecast, which it is not to drown."""
 
@@ -106,9 +106,9 @@ class Correction(nn.Module):
     """Puts the net's forecast on top of a base forecast of the same horizons.
 
     The base sees each stock by itself. Two things are added that it cannot know. Neighbours: a
-    learned part, per horizon, of the mean of the neighbours' base forecasts (the smoothing of Huang
-    et al. 2021, "Combining Label Propagation and Simple Models Out-performs Graph Neural
-    Networks", section 3.2, one step); it starts at START_SMOOTHING. Horizons: a learned matrix
+    learned part of a stock's own forecast, per horizon, gives way to the mean of the neighbours'
+    (the smoothing of Huang et al. 2021, "Combining Label Propagation and Simple Models Out-performs
+    Graph Neural Networks", section 3.2, one step); it starts at START_SMOOTHING. Horizons: a matrix
     mixes them, since a label of five days says about tomorrow what a noisy label of one day does
     not, and the other way round; it starts at `mixed_horizons`.
     """
@@ -119,18 +119,18 @@ class Correction(nn.Module):
         self.smoothing = nn.Parameter(torch.full((horizons,), START_SMOOTHING))
 
     def forward(self, forecast: Forecast, base_SNQ: Tensor, neighbours_SNK: Tensor) -> Forecast:
-        """The point and all quantiles moved by strength · (base + smoothing · neighbours' mean).
+        """The point and all quantiles moved by strength · (own + smoothing · (neighbours' − own)).
 
         neighbours_SNK int64, -1 = none; a stock without any keeps its own base.
         """
-        around_SNQ = _neighbours_mean(base_SNQ, neighbours_SNK)
-        smooth_SNQ = base_SNQ + self.smoothing * around_SNQ
+        smooth_SNQ = base_SNQ + self.smoothing * _pull_of_neighbours(base_SNQ, neighbours_SNK)
         return forecast.shifted(smooth_SNQ @ self.strength.T)
 
 
-def _neighbours_mean(base_SNQ: Tensor, neighbours_SNK: Tensor) -> Tensor:
-    """[S, N, Q] 0 where there is no neighbour."""
+def _pull_of_neighbours(base_SNQ: Tensor, neighbours_SNK: Tensor) -> Tensor:
+    """[S, N, Q] the neighbours' mean less a stock's own; 0 where there is no neighbour."""
     present_SNK1 = (neighbours_SNK >= 0).unsqueeze(-1)
     theirs_SNKQ = gather_neighbours(base_SNQ, neighbours_SNK.clamp(min=0))
     total_SNQ = theirs_SNKQ.masked_fill(~present_SNK1, 0.0).sum(dim=2)
-    return total_SNQ / present_SNK1.sum(dim=2).clamp(min=1)
+    count_SN1 = present_SNK1.sum(dim=2)
+    return torch.where(count_SN1 > 0, total_SNQ / count_SN1.clamp(min=1) - base_SNQ, 0.0)

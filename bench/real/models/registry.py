@@ -55,7 +55,8 @@ def forecast_key(name: str, task: Task) -> str:
     setup, model = task.setup, MODELS[name]
     digest = hashlib.sha256(f"{name} {task.fold} {task.seed}".encode())
     digest.update(task.panel.fingerprint.encode())
-    digest.update(setup.config.loss.model_dump_json().encode())
+    shaping = {"loss"} | ({"graph"} if name in nets.NETS else set())
+    digest.update(setup.config.model_dump_json(include=shaping).encode())
     digest.update(f"{setup.profile.net_steps} {setup.profile.max_rounds}".encode())
     if not model.ensemble:
         digest.update(f"{setup.profile.seeds} seeds".encode())

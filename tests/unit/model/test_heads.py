@@ -65,17 +65,17 @@ ALONE = torch.full((2, 3, 2), -1)
 """Neighbours of two days and three stocks without any."""
 
 
-def test_a_correction_adds_a_part_of_the_neighbours_mean() -> None:
+def test_a_correction_takes_a_part_from_the_neighbours_mean() -> None:
     forecast = Forecast(torch.zeros(1, 4, 1), torch.zeros(1, 4, 1, 5))
     base = torch.tensor([[[1.0], [2.0], [4.0], [torch.nan]]])  # of a dead stock: nobody's
     neighbours = torch.tensor([[[1, 2], [0, -1], [-1, -1], [-1, -1]]])
     correction = Correction(1)
     found = correction(forecast, base, neighbours).point_SNQ
-    expected = torch.tensor([1.0 + 0.4 * 3.0, 2.0 + 0.4 * 1.0, 4.0])
+    expected = torch.tensor([(1.0 + 3.0) / 2, (2.0 + 1.0) / 2, 4.0])
     torch.testing.assert_close(found[0, :3, 0], expected)
     found[0, 0].sum().backward()
     assert correction.smoothing.grad is not None
-    torch.testing.assert_close(correction.smoothing.grad, torch.tensor([3.0]))
+    torch.testing.assert_close(correction.smoothing.grad, torch.tensor([3.0 - 1.0]))
     with torch.no_grad():
         correction.smoothing.fill_(0.0)
     assert torch.equal(correction(forecast, base, neighbours).point_SNQ[0, :3], base[0, :3])
