@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from atft_hpo.config.section import Count, NonNegative, Positive, Section
+from atft_hpo.config.section import Count, NonNegative, Positive, Section, Share
 
 
 class FanConfig(Section):
@@ -56,6 +56,8 @@ class TreesConfig(Section):
     """Share of the samples that each tree sees."""
     blocks: Annotated[int, Field(ge=2)] = 3
     """Parts of the train range; the net learns beside boosters that have not seen the part."""
+    smoothing: Share = 0.0
+    """Part of the neighbours' mean in a stock's forecast at the start; learned from there."""
 
 
 class ModelConfig(Section):

@@ -120,12 +120,13 @@ class ATFT(nn.Module):
         self.graph = GraphAttention(
             inputs.features, hidden, config.gat.heads, inputs.edge_attributes, dropout
         )
-        spread = START_SPREAD_ON_BASE if config.trees.rounds else START_SPREAD
+        trees = config.trees
+        spread = START_SPREAD_ON_BASE if trees.rounds else START_SPREAD
         self.heads = ForecastHeads(hidden, inputs.horizons, config.quantiles, spread)
         self.main_forecast = (
             MainForecast(len(columns), hidden, inputs.horizons) if columns else None
         )
-        self.correction = Correction(inputs.horizons) if config.trees.rounds else None
+        self.correction = Correction(inputs.horizons, trees.smoothing) if trees.rounds else None
         self.forest: Forest | None = None
         """The trees whose forecasts batches bring along (`Batch.base_NSQ`)."""
 

@@ -19,8 +19,6 @@ START_SPREAD = 0.1
 """Cross-sectional standard deviation of the untrained point forecast, about."""
 START_MIX = 0.25
 """Part of the other horizons in a base forecast at the start."""
-START_SMOOTHING = 0.5
-"""Part of the neighbours' in a stock's base forecast at the start."""
 START_SPREAD_ON_BASE = 0.01
 """The same on top of a base forecast, which it is not to drown."""
 
@@ -108,15 +106,15 @@ class Correction(nn.Module):
     The base sees each stock by itself. Two things are added that it cannot know. Neighbours: a
     learned part of a stock's own forecast, per horizon, gives way to the mean of the neighbours'
     (the smoothing of Huang et al. 2021, "Combining Label Propagation and Simple Models Out-performs
-    Graph Neural Networks", section 3.2, one step); it starts at START_SMOOTHING. Horizons: a matrix
+    Graph Neural Networks", section 3.2, one step); it starts at `smoothing`. Horizons: a matrix
     mixes them, since a label of five days says about tomorrow what a noisy label of one day does
     not, and the other way round; it starts at `mixed_horizons`.
     """
 
-    def __init__(self, horizons: int) -> None:
+    def __init__(self, horizons: int, smoothing: float) -> None:
         super().__init__()
         self.strength = nn.Parameter(torch.from_numpy(mixed_horizons(horizons)))
-        self.smoothing = nn.Parameter(torch.full((horizons,), START_SMOOTHING))
+        self.smoothing = nn.Parameter(torch.full((horizons,), smoothing))
 
     def forward(self, forecast: Forecast, base_SNQ: Tensor, neighbours_SNK: Tensor) -> Forecast:
         """The point and all quantiles moved by strength · (own + smoothing · (neighbours' − own)).

@@ -53,7 +53,7 @@ def shaping(config: Config, begun: Collection[str]) -> dict[str, Any]:
 def trees_shaping(config: Config) -> dict[str, Any]:
     """The part of `config` that shapes the trees below the net, as plain content."""
     return {
-        "trees": config.model.trees.model_dump(mode="json"),
+        "trees": config.model.trees.model_dump(mode="json", exclude={"smoothing"}),
         "split": config.split.model_dump(mode="json"),
         "label": config.loss.label,
         "half_life_days": config.loss.half_life_days,

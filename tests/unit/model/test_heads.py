@@ -69,7 +69,7 @@ def test_a_correction_takes_a_part_from_the_neighbours_mean() -> None:
     forecast = Forecast(torch.zeros(1, 4, 1), torch.zeros(1, 4, 1, 5))
     base = torch.tensor([[[1.0], [2.0], [4.0], [torch.nan]]])  # of a dead stock: nobody's
     neighbours = torch.tensor([[[1, 2], [0, -1], [-1, -1], [-1, -1]]])
-    correction = Correction(1)
+    correction = Correction(1, smoothing=0.5)
     found = correction(forecast, base, neighbours).point_SNQ
     expected = torch.tensor([(1.0 + 3.0) / 2, (2.0 + 1.0) / 2, 4.0])
     torch.testing.assert_close(found[0, :3, 0], expected)
@@ -83,11 +83,11 @@ def test_a_correction_takes_a_part_from_the_neighbours_mean() -> None:
 
 def test_a_correction_begins_on_top_of_the_base_and_mixes_its_horizons() -> None:
     forecast = Forecast(torch.randn(2, 3, 2), torch.randn(2, 3, 2, 5))
-    base, correction = torch.randn(2, 3, 2), Correction(2)
+    base, correction = torch.randn(2, 3, 2), Correction(2, 0.5)
     started = forecast.point_SNQ + 0.75 * base + 0.25 * base.flip(-1)
     torch.testing.assert_close(correction(forecast, base, ALONE).point_SNQ, started)
-    assert torch.equal(Correction(1).strength, torch.ones(1, 1))
-    torch.testing.assert_close(Correction(4).strength.sum(dim=1), torch.ones(4))
+    assert torch.equal(Correction(1, 0.0).strength, torch.ones(1, 1))
+    torch.testing.assert_close(Correction(4, 0.0).strength.sum(dim=1), torch.ones(4))
     with torch.no_grad():
         correction.strength.copy_(torch.tensor([[1.0, 0.5], [0.0, 2.0]]))
     moved = correction(forecast, base, ALONE)

@@ -76,6 +76,18 @@ def test_a_full_models_forecast_depends_on_the_study(noise_prices, make_task):
     assert registry.forecast_key("lightgbm", task) == registry.forecast_key("lightgbm", other)
 
 
+def test_forecasts_of_nets_depend_on_the_graph(noise_prices, make_task):
+    task, other = make_task(noise_prices), make_task(noise_prices)
+    graph = other.setup.config.graph.model_copy(update={"window_days": 45})
+    config = other.setup.config.model_copy(update={"graph": graph})
+    other = dataclasses.replace(other, setup=dataclasses.replace(other.setup, config=config))
+    changed = {
+        name for name in registry.MODELS
+        if registry.forecast_key(name, task) != registry.forecast_key(name, other)
+    }  # fmt: skip
+    assert changed == {"full", "own_trees", "lstm", "mlp", "graph"}
+
+
 def test_a_failure_names_its_job_and_keeps_its_kind(calls, work, monkeypatch):
     real = jobs._jobs
 

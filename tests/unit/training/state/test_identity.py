@@ -78,6 +78,15 @@ def test_a_graph_counts_from_the_first_phase_on_where_it_smooths_the_trees(
         assert (shaping(config, BASELINE) == shaping(other, BASELINE)) is same
 
 
+def test_how_trees_are_smoothed_shapes_a_run_but_not_the_trees(
+    config_of: ConfigOf, panel: Panel
+) -> None:
+    config = dated(with_values(config_of(), {"model.trees.rounds": 5}), panel)
+    other = with_values(config, {"model.trees.smoothing": 0.3})
+    assert trees_key(config, panel) == trees_key(other, panel)
+    assert phase_key(config, panel, BASELINE) != phase_key(other, panel, BASELINE)
+
+
 def test_the_last_phase_is_another_one_than_the_same_phase_before_others(
     config_of: ConfigOf,
 ) -> None:
