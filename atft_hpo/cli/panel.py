@@ -15,7 +15,7 @@ app = typer.Typer(
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="TOML file with a [data] section [default: none].")
 ]
-Out = Annotated[Path, typer.Option("--out", help="Parquet file or directory to write.")]
+Out = Annotated[Path, typer.Option("--out", help="Parquet file to write.")]
 
 
 @app.command()
@@ -36,7 +36,7 @@ def features(
     prices: Annotated[
         Path, typer.Argument(metavar="PRICES", help="Daily OHLCV: a file or a directory.")
     ],
-    out: Out,
+    out: Annotated[Path, typer.Option(help="Directory of Arrow files to write.")],
     config: ConfigFile = None,
 ) -> None:
     """Build feature columns from daily prices (docs/features.md lists them)."""

@@ -300,6 +300,6 @@ def _group(name: str) -> str:
     if last.endswith("kernel"):
         return "kernels"
     undecayed = "bias" in last or owner == "norm" or last.startswith("norm")
-    if undecayed or last in ("edge_prior", "log_doubt", "smoothing"):
+    if undecayed or last in ("edge_prior", "log_doubt", "neighbours_part"):
         return "no_decay"
     return "graph" if name.startswith("graph.") else "weights"

@@ -114,14 +114,16 @@ class Correction(nn.Module):
     def __init__(self, horizons: int, smoothing: float) -> None:
         super().__init__()
         self.strength = nn.Parameter(torch.from_numpy(mixed_horizons(horizons)))
-        self.smoothing = nn.Parameter(torch.full((horizons,), smoothing))
+        self.neighbours_part = nn.Parameter(torch.full((horizons,), smoothing))
 
     def forward(self, forecast: Forecast, base_SNQ: Tensor, neighbours_SNK: Tensor) -> Forecast:
-        """The point and all quantiles moved by strength · (own + smoothing · (neighbours' − own)).
+        """The point and all quantiles moved by strength · (own + neighbours_part · (mean − own)).
+
+        The mean is the neighbours' own base.
 
         neighbours_SNK int64, -1 = none; a stock without any keeps its own base.
         """
-        smooth_SNQ = base_SNQ + self.smoothing * _pull_of_neighbours(base_SNQ, neighbours_SNK)
+        smooth_SNQ = base_SNQ + self.neighbours_part * _pull_of_neighbours(base_SNQ, neighbours_SNK)
         return forecast.shifted(smooth_SNQ @ self.strength.T)
 
 

@@ -37,7 +37,7 @@ import pyarrow.parquet as pq
 import typer
 from rich.table import Table
 
-from atft_hpo.config.data_schema import DataConfig, FeaturesConfig
+from atft_hpo.config.data_schema import DataConfig, FeaturesConfig, PackConfig
 from atft_hpo.data.features.build import build_features
 from atft_hpo.data.store.pack import pack_table
 from atft_hpo.data.store.panel import Panel
@@ -65,6 +65,8 @@ def main(
     ] = None,
 ) -> None:
     """Time packing against decoding."""
+    if universe and not prices:
+        raise typer.BadParameter("is a column of the prices that --features names; give both")
     with tempfile.TemporaryDirectory(prefix="atft-pack-", dir=out and out.parent) as folder:
         place = out or Path(folder) / "table"
         started = time.monotonic()
@@ -74,7 +76,11 @@ def main(
         console.print(f"{len(files)} files, {size / 1e9:.1f} GB, written in {written:.0f} s")
         result = measured(scale, files, Path(folder) / "store")
         if prices:
-            config = DataConfig(source="ohlcv", features=FeaturesConfig(universe_column=universe))
+            config = DataConfig(
+                source="ohlcv",
+                features=FeaturesConfig(universe_column=universe),
+                pack=PackConfig(constant_column="drop", min_stocks_per_day=1),
+            )
             built = Path(folder) / "features"
             result["build_features"] = _apart(build_features, prices, built, config)
             result["pack_features"] = _apart(_pack, built, Path(folder) / "store", config)

@@ -3,7 +3,7 @@
     build_features(Path("daily.parquet"), Path("features"), config.data, print)
     for doc in catalogue(config.data.features): print(doc.name, doc.formula)
 
-`prices.py` says what the input must be. Output: a directory of part-*.parquet with columns date,
+`prices.py` says what the input must be. Output: a directory of part-*.arrow with columns date,
 code, sector (if any), alive, tradable, suspicious (the return since the row before is not to be
 trusted), close (adjusted), traded_value (for style exposures, not a feature) and float32 features
 `<family>__<name>`, sorted by (code, date); what looks wrong in the prices stands in the metadata

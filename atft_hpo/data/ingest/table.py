@@ -50,7 +50,7 @@ class Table:
     """The files of a tidy table and what its columns mean."""
 
     sources: tuple[Source, ...]
-    """Parquet, all of them: what is not was copied."""
+    """All can be read by columns: what could not was copied."""
     features: tuple[str, ...]
     """Numeric columns with no other meaning, in the order of the first file."""
     targets: dict[int, str]

@@ -2,7 +2,7 @@
 
     record, features, report = write_features(paths, rows, table, config, progress)
 
-Parquet is read by columns, days are normalised by rows, the store is written by days. So columns
+Tables are read by columns, days are normalised by rows, the store is written by days. So columns
 are read some at a time, over all files; normalised, a block of days at a time, on all cores; and
 put down in the store's 16 bits. When all are there, and it is known which of them stay, each block
 is turned.

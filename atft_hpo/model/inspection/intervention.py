@@ -28,7 +28,7 @@ ZEROED: Final = {
         "enrichment.film.weight", "enrichment.film.bias", "enrichment.meaning.weight",
     ),
     "trees": ("correction.strength",),
-    "trees_smoothing": ("correction.smoothing",),
+    "trees_smoothing": ("correction.neighbours_part",),
 }  # fmt: skip
 """Parts inside modules, by the parameters that are zero where the part contributes nothing."""
 

@@ -21,7 +21,7 @@ from atft_hpo.config.schema import Config
 from atft_hpo.config.training_schema import PHASE_NAMES
 from atft_hpo.data.store.panel import Panel
 
-CONTENT_VERSION: Final = 8
+CONTENT_VERSION: Final = 9
 """Counts changes of last.pt; a run goes on from no other version."""
 TREES: Final = "trees"
 """What the trees are called among the names of phases."""

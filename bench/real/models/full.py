@@ -56,8 +56,8 @@ def full(task: Task) -> Scores:
 def own_trees(task: Task) -> Scores:
     """Forecasts [D, N, Q] of the fold's days by the trees below the net of this fold and seed.
 
-    What the full model says before the first step of its net: the mean of each horizon's boosters,
-    the horizons mixed as the correction begins.
+    The mean of each horizon's boosters, the horizons mixed as the correction begins. Neighbours are
+    not heard: `model.trees.smoothing` is the full model's, as its graph is.
     """
     days = task.fold.days
     score_DNQ = _forest(task).forecast(task.panel, days) @ mixed_horizons(task.horizons).T

@@ -74,10 +74,10 @@ def test_a_correction_takes_a_part_from_the_neighbours_mean() -> None:
     expected = torch.tensor([(1.0 + 3.0) / 2, (2.0 + 1.0) / 2, 4.0])
     torch.testing.assert_close(found[0, :3, 0], expected)
     found[0, 0].sum().backward()
-    assert correction.smoothing.grad is not None
-    torch.testing.assert_close(correction.smoothing.grad, torch.tensor([3.0 - 1.0]))
+    assert correction.neighbours_part.grad is not None
+    torch.testing.assert_close(correction.neighbours_part.grad, torch.tensor([3.0 - 1.0]))
     with torch.no_grad():
-        correction.smoothing.fill_(0.0)
+        correction.neighbours_part.fill_(0.0)
     assert torch.equal(correction(forecast, base, neighbours).point_SNQ[0, :3], base[0, :3])
 
 

@@ -58,6 +58,7 @@ class TidyFile:
         wanted = list(columns) if self._melt is None else self._melt.columns
         with _told(self.path, self.kind):
             for batch in self._read(wanted, threads):
+                batch.validate(full=True)  # what is damaged is told here, with the file's name
                 whole = batch.select(wanted) if self._melt is None else self._melt.rows(batch)
                 for start in range(0, whole.num_rows, BATCH_ROWS):
                     yield whole.slice(start, BATCH_ROWS).select(list(columns))

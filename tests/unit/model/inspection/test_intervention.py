@@ -132,7 +132,7 @@ def test_without_its_trees_the_net_forecasts_alone(
     model, batch = make_model(trees=5), make_batch()
     with_base = dataclasses.replace(batch, base_NSQ=torch.randn_like(batch.label_NSQ))
     with torch.no_grad():
-        model.correction.smoothing.fill_(0.5)
+        model.correction.neighbours_part.fill_(0.5)
         alone = model(batch).point_SNQ
         rough = alone + with_base.base_NSQ.transpose(0, 1) @ model.correction.strength.T
         with switched_off(model, "trees_smoothing"):

@@ -119,3 +119,13 @@ def test_a_truncated_file_is_named(tmp_path, write):
         (tmp_path / f"cut.{kind}").write_bytes(content[: len(content) // 2])
         with pytest.raises(DataError, match=f"cut.{kind}: cannot be read as"):
             rows(tmp_path / f"cut.{kind}")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "feather", "stream"])
+def test_texts_that_are_none_are_told_with_the_file_s_name(write, kind):
+    path = write(kind)
+    content = path.read_bytes()
+    assert b"130A" in content
+    path.write_bytes(content.replace(b"130A", b"13\xff\xfe"))
+    with pytest.raises(DataError, match=rf"t\.{kind}: cannot be read as .*(UTF|utf)"):
+        rows(path)
