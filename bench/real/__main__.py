@@ -23,9 +23,9 @@ Every model has the same features, labels (trading delay one day), folds and mea
     random         AR(1) noise                      ┐ controls: within 3 standard
     shuffled       LightGBM on shuffled labels      ┘ errors of 0, or something leaks
 
-What the net adds is full less own_trees. Besides, full is held against its best rival: of all
-others but controls the one with the largest pure RankIC of the horizon on the very days of the
-comparison, which flatters the rival.
+What neighbours and net add is full less own_trees. Besides, full is held against its best rival:
+of all others but controls the one with the largest pure RankIC of the horizon on the very days of
+the comparison, which flatters the rival.
 
 The folds cover all years before the test range, the last 20 % of the days. Forecasts of seeds are
 brought to equal spread per day and averaged. Finished forecasts are kept in --out and used again

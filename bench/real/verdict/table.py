@@ -62,7 +62,7 @@ def markdown(result: Row) -> str:
 
 
 def verdict_lines(result: Row) -> list[str]:
-    """What the net adds, what is ahead of the best rival, who is in the panel, targets reached."""
+    """What is added to the trees, the lead over the best rival, who is in the panel, targets."""
     words = {True: "reached", False: "MISSED", None: "not measured"}
     return [
         *(line for h, found in result["horizons"].items() for line in _added(result, h, found)),
@@ -77,7 +77,7 @@ def _added(result: Row, horizon: str, found: Row) -> Iterator[str]:
         return
     ahead, paired, rival = _ahead(horizon), found["paired"], found["best_rival"]
     if own := paired.get("own_trees"):
-        yield f"{ahead}, the net adds over its own trees: {_both(own)}"
+        yield f"{ahead}, neighbours and net add to its own trees: {_both(own)}"
     if rival:
         chosen = "its best rival, by pure RankIC on these days"
         yield f"{ahead}, full over {rival}, {chosen}: {_both(paired[rival])}"

@@ -96,7 +96,7 @@ def test_a_market_with_delistings_is_compared_with_the_nets_own_trees(
     done = CliRunner().invoke(real.app, [str(leaving_prices), *profile, *models, *place])
     assert done.exit_code == 0, done.output
     text = (tmp_path / "out" / "walk-forward.md").read_text()
-    assert "- 1 day ahead, the net adds over its own trees: pure RankIC" in text
+    assert "- 1 day ahead, neighbours and net add to its own trees: pure RankIC" in text
     assert ", its best rival, by pure RankIC on these days:" in text
     assert "- 10 of 40 stocks" in text
     result = json.loads((tmp_path / "out" / "walk-forward.json").read_text())

@@ -35,7 +35,8 @@ def test_the_verdict_says_what_the_net_adds_and_who_is_in_the_panel():
         "targets": {"a": True, "b": False, "c": None},
     }  # fmt: skip
     assert verdict_lines(result) == [
-        "1 day ahead, the net adds over its own trees: pure RankIC .0003 (.4), RankIC −.0003 (−.4)",
+        "1 day ahead, neighbours and net add to its own trees: "
+        "pure RankIC .0003 (.4), RankIC −.0003 (−.4)",
         "1 day ahead, full over lightgbm_plus, its best rival, by pure RankIC on these days: "
         "pure RankIC −.0012 (−2.5), RankIC .0012 (2.5)",
         "survivors only, or nearly: 5 of 469 stocks (0.2% a year) are gone before the panel ends, "
